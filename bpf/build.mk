@@ -13,7 +13,7 @@ $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c bpf/%.h bpf/kernel.h bpf/build.mk
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
 
 ALL += $(BUILD)/bpf/monitor.bpf.o
 GENERATED += $(BUILD)/bpf/monitor.skel.h

@@ -161,11 +161,11 @@ static __always_inline __u32 bucket_of(__u32 latency_us)
 
 static __always_inline __u32 size_class_of(__u32 nr_sectors)
 {
-	if (nr_sectors <= 32)
-		return MONITOR_SIZE_16K;
-	if (nr_sectors <= 256)
-		return MONITOR_SIZE_128K;
-	return nr_sectors <= 2048 ? MONITOR_SIZE_1M : MONITOR_SIZE_LARGE;
+	if (nr_sectors <= 8)
+		return MONITOR_SIZE_4K;
+	if (nr_sectors <= 64)
+		return MONITOR_SIZE_32K;
+	return nr_sectors <= 512 ? MONITOR_SIZE_256K : MONITOR_SIZE_LARGE;
 }
 
 static __always_inline __u32 error_class_of(__u8 status)
@@ -433,7 +433,7 @@ static __always_inline void account(struct io *io)
 
 	grid = bpf_map_lookup_elem(&monitor_grids, &io->index);
 	if (grid) {
-		key = io->sector >> (io->device->extent_shift & 63);
+		key = io->sector >> (io->device->cell_shift & 63);
 		cell = bpf_map_lookup_elem(grid, &key);
 	}
 	threshold_us = io->device->slow_us[direction][size_class & 3];

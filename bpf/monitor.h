@@ -30,9 +30,9 @@ typedef unsigned long long __mon_u64;
 #define MONITOR_DEVICES_MAX 64
 #define MONITOR_RANGES_PER_DISK 8
 
-/* The grid: as many cells as fit a device with extents of 1 MiB, or larger ones by powers of two for a larger device. */
+/* The grid: cells of 1 MiB on devices up to 64 GiB; on larger ones a power of two times as much. */
 #define MONITOR_CELLS 65536
-#define MONITOR_EXTENT_SHIFT_MIN 11 /* 2048 sectors */
+#define MONITOR_CELL_SHIFT_MIN 11 /* 2048 sectors */
 
 #define MONITOR_SECTOR_ERRORS_MAX 65536
 #define MONITOR_INFLIGHT_MAX 16384
@@ -57,11 +57,11 @@ enum monitor_direction {
 	MONITOR_DIRECTIONS = 2,
 };
 
-/* Size classes have thresholds and histograms of their own: up to 16 KiB, 128 KiB, 1 MiB, and larger. */
+/* Size classes have thresholds and histograms of their own: up to 4 KiB, 32 KiB, 256 KiB, and larger. */
 enum monitor_size_class {
-	MONITOR_SIZE_16K = 0,
-	MONITOR_SIZE_128K = 1,
-	MONITOR_SIZE_1M = 2,
+	MONITOR_SIZE_4K = 0,
+	MONITOR_SIZE_32K = 1,
+	MONITOR_SIZE_256K = 2,
 	MONITOR_SIZE_LARGE = 3,
 	MONITOR_SIZE_CLASSES = 4,
 };
@@ -107,7 +107,7 @@ struct monitor_device {
 	__mon_u64 nr_sectors; /* 0: the entry is free */
 	__mon_u64 diskseq;
 	__mon_u32 disk_dev;
-	__mon_u32 extent_shift;
+	__mon_u32 cell_shift; /* a cell is 1 << cell_shift sectors */
 	__mon_u32 slow_us[MONITOR_DIRECTIONS][MONITOR_SIZE_CLASSES]; /* 0: nothing is slow */
 	char name[32]; /* how remapd calls it */
 };
