@@ -96,6 +96,24 @@ static struct dm_task *task_create(int type, const char *name)
 	return task;
 }
 
+/* 0, or why the control device can't be opened: EPERM or ENODEV. */
+static int control_error(void)
+{
+	int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	return errno == EACCES || errno == EPERM ? EPERM : ENODEV;
+}
+
+static int fail_control(const char *what, int err, struct dmctl_error *error)
+{
+	return fail(error, err, "device-mapper: %s: %s", what,
+		    err == ENODEV ? "this kernel has no device-mapper (try: modprobe dm-mod)" : "you must be root");
+}
+
 /* what: "list devices", "remove data0", for the error's text. */
 static int task_run(struct dm_task *task, const char *what, struct dmctl_error *error)
 {
@@ -106,18 +124,21 @@ static int task_run(struct dm_task *task, const char *what, struct dmctl_error *
 		return 0;
 	err = dm_task_get_errno(task);
 	if (err)
-		return fail(error, err, "device-mapper: %s: %s", what, strerror(err));
-	if (access("/dev/mapper/control", R_OK | W_OK)) {
-		err = errno == EACCES || errno == EPERM ? errno : ENODEV;
 		return fail(error, err, "device-mapper: %s: %s", what,
-			    err == ENODEV ? "this kernel has no device-mapper (try: modprobe dm-mod)" :
-					    "you must be root");
-	}
+			    err == ENXIO ? "there is no such device" : strerror(err));
+	err = control_error();
+	if (err)
+		return fail_control(what, err, error);
 	return fail(error, ENODEV, "device-mapper: %s: %s", what, *library_text ? library_text : "no reason given");
 }
 
-static int no_memory(struct dmctl_error *error)
+/* A task could not be made: libdevmapper opens the control device first, else it is memory. */
+static int no_task(struct dmctl_error *error)
 {
+	int err = control_error();
+
+	if (err)
+		return fail_control("open /dev/mapper/control", err, error);
 	return fail(error, ENOMEM, "device-mapper: %s", *library_text ? library_text : strerror(ENOMEM));
 }
 
@@ -128,7 +149,7 @@ int dmctl_target_version(char *version, size_t version_bytes, struct dmctl_error
 	int err;
 
 	if (!task)
-		return no_memory(error);
+		return no_task(error);
 	err = task_run(task, "list targets", error);
 	if (err)
 		return err;
@@ -210,7 +231,7 @@ int dmctl_get(const char *name, struct dmctl_device *device, struct dmctl_error 
 		return err;
 	task = task_create(DM_DEVICE_TABLE, name);
 	if (!task)
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "table of %s", name);
 	err = find_target(task, name, what, &start_sector, &length_sectors, &params, device, error);
 	if (!err)
@@ -244,7 +265,7 @@ int dmctl_list(struct dmctl_device **devices, size_t *count, struct dmctl_error 
 	*devices = NULL;
 	*count = 0;
 	if (!task)
-		return no_memory(error);
+		return no_task(error);
 	err = task_run(task, "list devices", error);
 	if (err)
 		return err;
@@ -254,7 +275,7 @@ int dmctl_list(struct dmctl_device **devices, size_t *count, struct dmctl_error 
 		bigger = realloc(found, (used + 1) * sizeof(*found));
 		if (!bigger) {
 			free(found);
-			return no_memory(error);
+			return no_task(error);
 		}
 		found = bigger;
 		err = dmctl_get(names->name, &found[used], error);
@@ -292,7 +313,7 @@ int dmctl_status(const char *name, struct dmctl_status *status, struct dmctl_err
 		return err;
 	task = task_create(DM_DEVICE_STATUS, name);
 	if (!task)
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "status of %s", name);
 	err = find_target(task, name, what, &start_sector, &length_sectors, &params, NULL, error);
 	return err ? err : dmctl_parse_status(params, status, error);
@@ -326,7 +347,7 @@ static int send_message(const char *name, const char *message, struct dm_task **
 		return err;
 	*task = task_create(DM_DEVICE_TARGET_MSG, name);
 	if (!*task || !dm_task_set_sector(*task, 0) || !dm_task_set_message(*task, message))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "message \"%s\" to %s", message, name);
 	err = task_run(*task, what, error);
 	if (err == -ENODEV || err == -ENXIO)
@@ -499,7 +520,7 @@ static int load_table(const char *name, const struct dmctl_table *table, const c
 
 	if (!task || (read_only && !dm_task_set_ro(task)) ||
 	    !dm_task_add_target(task, table->start_sector, table->length_sectors, DMCTL_TARGET, params))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "load the table of %s", name);
 	return task_run(task, what, error);
 }
@@ -520,7 +541,7 @@ int dmctl_create(const char *name, const char *uuid, const struct dmctl_table *t
 		return fail(error, EINVAL, "a device's name or main_id holds what a table line can't");
 	task = task_create(DM_DEVICE_CREATE, name);
 	if (!task || (uuid && !dm_task_set_uuid(task, uuid)) || (read_only && !dm_task_set_ro(task)))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "create %s", name);
 	err = task_run(task, what, error);
 	if (err == -EBUSY)
@@ -553,7 +574,7 @@ int dmctl_set_uuid(const char *name, const char *uuid, struct dmctl_error *error
 		return err;
 	task = task_create(DM_DEVICE_RENAME, name);
 	if (!task || !dm_task_set_newuuid(task, uuid))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "set the UUID of %s", name);
 	return run_with_nodes(task, what, error);
 }
@@ -577,7 +598,7 @@ int dmctl_remove(const char *name, struct dmctl_error *error)
 	task = task_create(DM_DEVICE_REMOVE, name);
 	/* udev's own short opens are no use by anybody. */
 	if (!task || !dm_task_retry_remove(task))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "remove %s", name);
 	return run_with_nodes(task, what, error);
 }
@@ -594,7 +615,7 @@ int dmctl_suspend(const char *name, struct dmctl_error *error)
 	/* Unlike status, this one flushes: no task_create(). */
 	task = dm_task_create(DM_DEVICE_SUSPEND);
 	if (!task || !dm_task_set_name(task, name))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "suspend %s", name);
 	return task_run(task, what, error);
 }
@@ -610,7 +631,7 @@ int dmctl_resume(const char *name, struct dmctl_error *error)
 		return err;
 	task = dm_task_create(DM_DEVICE_RESUME);
 	if (!task || !dm_task_set_name(task, name))
-		return no_memory(error);
+		return no_task(error);
 	snprintf(what, sizeof(what), "activate %s", name);
 	return run_with_nodes(task, what, error);
 }

@@ -9,7 +9,7 @@
  * person, without a newline. Codes that all of them share:
  *
  *   -ENODEV   no device-mapper in this kernel, or /dev/mapper/control can't be opened
- *   -EPERM, -EACCES   not root
+ *   -EPERM    not root
  *   -ENXIO    no device of that name
  *   -EMEDIUMTYPE   the device has no remap target
  *   -EPROTO   the kernel's answer is not the documented one (kept apart from what the kernel refuses)
