@@ -121,21 +121,24 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit_test_rule,$(t))))
 
 KMOD_SRCS := $(wildcard kmod/*.c kmod/*.h kmod/Makefile kmod/Kbuild)
 KMOD := $(BUILD)/kmod/$(KERNEL)/dm-remap.ko
+PROVOKE_SRCS := tests/vm/selftest/provoke.c tests/vm/selftest/Makefile
 
 .PHONY: kmod
 kmod: $(KMOD)
 
-$(BUILD)/kmod/$(KERNEL)/dm-remap.ko: $(KMOD_SRCS) Makefile tests/vm/kernel
+$(KMOD): $(KMOD_SRCS)
+$(BUILD)/provoke/$(KERNEL)/provoke.ko: $(PROVOKE_SRCS)
+$(KMOD) $(BUILD)/provoke/$(KERNEL)/provoke.ko: Makefile tests/vm/kernel
 	$(call msg,KMOD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)find $(@D) -maxdepth 1 -type l -delete
-	$(Q)ln -s $(foreach f,$(KMOD_SRCS),$(CURDIR)/$(f)) $(@D)/
+	$(Q)ln -s $(addprefix $(CURDIR)/,$(filter-out Makefile tests/vm/kernel,$^)) $(@D)/
 	$(Q)eval "$$(tests/vm/kernel $(KERNEL))" && \
 		env -u CFLAGS -u LDFLAGS $(MAKE) $(if $(filter 1,$(V)),V=1,-s) $(quiet_make) -C $(@D) \
 		CC=gcc-12 CFLAGS= LDFLAGS= KDIR="$$KDIR" 2> >(grep -v 'Skipping BTF generation' >&2)
 	$(Q)test -f $@ && touch $@
 
-ALL += $(if $(KMOD_SRCS),$(KMOD))
+ALL += $(if $(KMOD_SRCS),$(KMOD)) $(BUILD)/provoke/$(KERNEL)/provoke.ko
 
 all: $(GENERATED) $(ALL)
 

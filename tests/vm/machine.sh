@@ -269,9 +269,13 @@ vm_exec() {
 
 # vm_put FILE GUEST-PATH, vm_get GUEST-PATH FILE : for files of up to a few MiB.
 vm_put() {
-	vm_exec "base64 -d >'$2' <<'END'
-$(base64 "$1")
-END"
+	local piece
+
+	vm_exec ": >'$2'" || return
+	# A command is one argument of bash in the guest, and those have a limit of 128 KiB.
+	while read -r piece; do
+		vm_exec "base64 -d >>'$2' <<<$piece" || return
+	done < <(base64 -w 90000 "$1")
 }
 
 vm_get() {

@@ -1,0 +1,6 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: the kernel warns, and the test said that it would
+# expect-log: WARNING: .*provoke_init
+. /project/tests/vm/lib.sh
+insmod /project/build/provoke/$KERNEL/provoke.ko what=warning
