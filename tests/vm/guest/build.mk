@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Programs that the tests run inside the virtual machine; never installed.
 
-ALL += $(BUILD)/guest/blkio $(BUILD)/guest/hammer
+GUEST_PROGRAMS := blkio dmsay hammer spare-edit
+blkio_GUEST_SRCS := tests/vm/guest/blkio.c tests/vm/guest/pattern.c
+dmsay_GUEST_SRCS := tests/vm/guest/dmsay.c
+hammer_GUEST_SRCS := tests/vm/guest/hammer.c tests/vm/guest/pattern.c
+spare-edit_GUEST_SRCS := tests/vm/guest/spare-edit.c kmod/format.c
 
-$(BUILD)/guest/%: $(BUILD)/obj/tests/vm/guest/%.o $(BUILD)/obj/tests/vm/guest/pattern.o
-	$(call msg,LINK,$@)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^
+define guest_program_rule
+ALL += $(BUILD)/guest/$(1)
+$(BUILD)/guest/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$($(1)_GUEST_SRCS))
+	$$(call msg,LINK,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ $$^
+endef
+$(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program_rule,$(p))))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * hammer [-s SEED] [-t SECONDS] [-n OPERATIONS] [-j THREADS] [-m SECTORS] [-M FILE] [-w] [-r] [-c] DEVICE [SECTORS]
+ * hammer [-s SEED] [-t SECONDS] [-n OPERATIONS] [-j THREADS] [-m SECTORS] [-M FILE] [-wrdp] [-c] DEVICE [SECTORS]
  *
  * Random I/O against a model of what each sector may hold. Threads work side by side on different sectors of the
  * same blocks: reads, writes, FUA writes, write zeroes, flushes, and with -d discards.
@@ -10,13 +10,17 @@
  * wrong if it shows anything else. With -r a read may also fail (EIO), with -w a write may; without, that ends the
  * run. -c only checks that every sector reads and is right.
  *
+ * -p minds a write cache: what was acknowledged but not flushed may be older after a power cut. The check after the
+ * cut is run with -p too; it makes what it finds the only right answer again.
+ *
  * -M keeps the model in a file, so that a later run can go on from it; without a file's content the device is
- * filled first. Prints the seed and counts. Exit status: 0, 1 a failure that was not allowed, 2 wrong data, 64, 71.
+ * filled first. SIGUSR1 ends it in good order. Prints the seed and counts. Exit status: 0, 1 a failure that was not allowed, 2 wrong data, 64, 71.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,16 +36,20 @@
 #include "tests/vm/guest/pattern.h"
 
 #define MAX_CANDIDATES 7
+#define MAX_OLDER 8
 #define MAX_IO_SECTORS 2048
 #define MAX_THREADS 16
 #define MAX_SHIFTS 8
 
 struct expectation {
 	uint32_t candidate[MAX_CANDIDATES];
+	uint32_t older[MAX_OLDER];	/* -p: what a power cut may bring back */
 	uint8_t candidates;
+	uint8_t olders;
 	uint8_t anything;	/* discarded, or more failed writes than there is room for */
 	uint8_t busy;		/* an I/O of a thread covers it now; under busy_lock */
-	uint8_t pad;
+	uint8_t any_older;		/* more of them than there is room for */
+	uint8_t pad[3];
 };
 
 struct model {
@@ -56,12 +64,20 @@ static struct model *model;
 static int fd;
 static uint64_t align_sectors = 1;
 static uint64_t max_sectors = 64;
-static int allow_read_errors, allow_write_errors, allow_discard;
+static int allow_read_errors, allow_write_errors, allow_discard, power_cuts;
+static pthread_rwlock_t flush_lock = PTHREAD_RWLOCK_INITIALIZER;
 static uint64_t deadline_ns;
 static uint64_t operations = UINT64_MAX;
 static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int verdict;
 static _Atomic uint64_t done_operations, reads, writes, zeroes, flushes, discards, read_errors, write_errors;
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number)
+{
+	stopped = 1;
+}
 
 static uint64_t now_ns(void)
 {
@@ -101,6 +117,43 @@ static void expect_also(struct expectation *e, uint32_t generation)
 		e->anything = 1;
 	else
 		e->candidate[e->candidates++] = generation;
+}
+
+/* A write of @generation was acknowledged, durably or not yet. */
+static void expect_written(struct expectation *e, uint32_t generation, int durable)
+{
+	int i;
+
+	for (i = 0; power_cuts && !durable && i < e->candidates; i++) {
+		if (e->olders == MAX_OLDER)
+			e->any_older = 1;
+		else
+			e->older[e->olders++] = e->candidate[i];
+	}
+	if (power_cuts && !durable && e->anything)
+		e->any_older = 1;
+	expect_only(e, generation);
+	if (durable)
+		e->olders = e->any_older = 0;
+}
+
+static void expect_flushed(void)
+{
+	uint64_t i;
+
+	for (i = 0; i < model->sectors; i++)
+		model->sector[i].olders = model->sector[i].any_older = 0;
+}
+
+/* The power was cut: older data is as right as the newest. */
+static void expect_older(struct expectation *e)
+{
+	int i;
+
+	for (i = 0; i < e->olders; i++)
+		expect_also(e, e->older[i]);
+	e->anything |= e->any_older;
+	e->olders = e->any_older = 0;
 }
 
 static void wrong(uint64_t sector, const char *found)
@@ -191,7 +244,7 @@ static void do_write(char *buffer, uint64_t sector, uint64_t count, int rwf)
 		if (error)
 			expect_also(&model->sector[sector + i], generation);
 		else
-			expect_only(&model->sector[sector + i], generation);
+			expect_written(&model->sector[sector + i], generation, rwf & RWF_DSYNC);
 	}
 	if (error) {
 		write_errors++;
@@ -213,7 +266,7 @@ static void do_range(unsigned long request, uint64_t sector, uint64_t count)
 		else if (error)
 			expect_also(&model->sector[sector + i], GENERATION_ZERO);
 		else
-			expect_only(&model->sector[sector + i], GENERATION_ZERO);
+			expect_written(&model->sector[sector + i], GENERATION_ZERO, 0);
 	}
 	if (request == BLKDISCARD)
 		discards++;
@@ -226,6 +279,26 @@ static void do_range(unsigned long request, uint64_t sector, uint64_t count)
 			fail(1);
 		}
 	}
+}
+
+/* With -p alone: what it made durable is then exactly what was acknowledged before it. */
+static void do_flush(void)
+{
+	flushes++;
+	if (power_cuts)
+		pthread_rwlock_wrlock(&flush_lock);
+	if (fsync(fd) == 0) {
+		if (power_cuts)
+			expect_flushed();
+	} else {
+		write_errors++;
+		if (errno != EIO || !allow_write_errors) {
+			error_line("flush", errno, 0, 0);
+			fail(1);
+		}
+	}
+	if (power_cuts)
+		pthread_rwlock_unlock(&flush_lock);
 }
 
 /* Makes the range this thread's own; 0 if it is, -1 if another has some of it. */
@@ -271,7 +344,7 @@ static void *hammer(void *argument)
 	uint64_t state = model->seed * 1000003 + model->generation + (uint64_t)(uintptr_t)argument;
 	char *memory = new_buffer();
 
-	while (!verdict && now_ns() < deadline_ns && atomic_fetch_add(&done_operations, 1) < operations) {
+	while (!verdict && !stopped && now_ns() < deadline_ns && atomic_fetch_add(&done_operations, 1) < operations) {
 		uint64_t dice = pattern_random(&state) % 100;
 		/* Small I/O mostly, and all sizes to the largest. */
 		uint64_t limit = max_sectors >> (pattern_random(&state) % 9);
@@ -285,8 +358,13 @@ static void *hammer(void *argument)
 		if (sector + count > model->sectors)
 			continue;
 		/* Another has it: try elsewhere, so that nobody waits and order stays as random as it was. */
-		if (claim(sector, count) != 0)
+		if (power_cuts)
+			pthread_rwlock_rdlock(&flush_lock);
+		if (claim(sector, count) != 0) {
+			if (power_cuts)
+				pthread_rwlock_unlock(&flush_lock);
 			continue;
+		}
 		if (dice < 45)
 			do_read(buffer, sector, count);
 		else if (dice < 85)
@@ -298,16 +376,10 @@ static void *hammer(void *argument)
 		else if (dice < 98 && allow_discard)
 			do_range(BLKDISCARD, sector, count);
 		give_back(sector, count);
-		if (dice >= 98) {
-			flushes++;
-			if (fsync(fd) != 0) {
-				write_errors++;
-				if (!allow_write_errors) {
-					error_line("flush", errno, 0, 0);
-					fail(1);
-				}
-			}
-		}
+		if (power_cuts)
+			pthread_rwlock_unlock(&flush_lock);
+		if (dice >= 98)
+			do_flush();
 	}
 	return NULL;
 }
@@ -371,7 +443,7 @@ int main(int argc, char **argv)
 	pthread_t thread[MAX_THREADS];
 	char *buffer;
 
-	while ((option = getopt(argc, argv, "s:t:n:j:m:M:wrcd")) != -1) {
+	while ((option = getopt(argc, argv, "s:t:n:j:m:M:wrcdp")) != -1) {
 		switch (option) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
@@ -403,6 +475,9 @@ int main(int argc, char **argv)
 		case 'd':
 			allow_discard = 1;
 			break;
+		case 'p':
+			power_cuts = 1;
+			break;
 		default:
 			return EX_USAGE;
 		}
@@ -424,6 +499,7 @@ int main(int argc, char **argv)
 	if (max_sectors > sectors)
 		max_sectors = sectors;
 
+	signal(SIGUSR1, stop);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	open_model(path, sectors, seed);
 	buffer = new_buffer();
@@ -432,10 +508,14 @@ int main(int argc, char **argv)
 			fprintf(stderr, "hammer: nothing to check against: no model in the file of -M\n");
 			return EX_USAGE;
 		}
+		for (i = 0; power_cuts && i < sectors; i++)
+			expect_older(&model->sector[i]);
 		check_all(buffer);
 	} else {
 		if (!model->filled)
 			fill(buffer);
+		if (power_cuts)
+			do_flush();
 		deadline_ns = now_ns() + seconds * 1000000000ULL;
 		for (i = 0; i < threads; i++)
 			if (pthread_create(&thread[i], NULL, hammer, (void *)(uintptr_t)i) != 0)

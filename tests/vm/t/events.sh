@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: relocations, losses, a spare that fills up and changes of mode raise an event, a tracepoint and a log line
+# invariants: 12
+# timeout: 90
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+
+event_of() {
+	dmsetup info -c --noheadings -o events "$1"
+}
+
+# raises WHAT COMMAND... : the command raises an event and says something in the log.
+raises() {
+	local what=$1 before waiter
+	shift
+	before=$(event_of r)
+	log_mark
+	timeout 20 dmsetup wait r "$before" >/dev/null &
+	waiter=$!
+	"$@"
+	wait "$waiter" || fail "$what: no event after $before"
+	wait_until 10 logged
+}
+
+logged() {
+	log_since | grep -q 'device-mapper: remap: '
+}
+
+reading_fails() {
+	blkio /dev/mapper/r check "$1" 8 1 >/dev/null || (($? == 1))
+}
+
+load_remap
+trace=/sys/kernel/tracing
+echo 1 >$trace/events/dm_remap/enable
+main=$(mkloop 16)
+spare=$(mkloop 2)
+with_errors "$main" | dmsetup create lower
+remap_create r /dev/mapper/lower "$spare" format
+blkio /dev/mapper/r write 0 32768 1
+with_errors "$main" 1003+1 2003+1 | swap_table lower
+
+echo >$trace/trace
+raises 'a rescue' blkio /dev/mapper/r write 1000 8 2
+raises 'a salvage' reading_fails 2000
+raises 'a message' dmsetup message r 0 remap 3000 8
+raises 'a release' dmsetup message r 0 release 3000 8
+for reason in rescue salvage proactive; do
+	grep -q "dm_remap_relocate: .*$reason" $trace/trace || fail "no tracepoint of a $reason: $(grep dm_remap $trace/trace)"
+done
+grep -q 'dm_remap_release: ' $trace/trace || fail 'no tracepoint of a release'
+grep -q 'dm_remap_own_io: ' $trace/trace || fail "no tracepoint of the target's own I/O"
+
+# The spare fills up: 80 %, 95 %, and then no more mappings are made; those that there are work on.
+slots=$(($(status_of r free_blocks) + $(status_of r mapped_blocks)))
+log_mark
+relocate r 8192 $((slots * 79 / 100 * 8)) || true
+raises '80 %' relocate r $((8192 + slots * 79 / 100 * 8)) $((slots * 3 / 100 * 8))
+log_since | grep -q '80' || fail 'the log does not say 80 %'
+raises '95 %' relocate r $((8192 + slots * 82 / 100 * 8)) $((slots * 14 / 100 * 8))
+log_since | grep -q '95' || fail 'the log does not say 95 %'
+echo >$trace/trace
+raises 'a full spare' refused relocate r 20000 8192
+expect_status r mode=no-new-maps free_blocks=0
+grep -q 'dm_remap_mode: ' $trace/trace || fail 'no tracepoint of a mode'
+blkio /dev/mapper/r check 8192 64 1
+with_errors "$main" 31003+1 2003+1 | swap_table lower
+[[ $(blkio /dev/mapper/r write 31000 8 2) == 'EIO 31000 8 write' ]] || fail 'a write that nothing could take was acknowledged'
+raises 'room again' dmsetup message r 0 release 8192 80
+expect_status r mode=rw
+blkio /dev/mapper/r write 31000 8 2
+blkio /dev/mapper/r check 31000 8 2
+
+# All of main goes away and comes back.
+echo "0 32768 error" | swap_table lower
+raises 'main away' reading_fails 0
+wait_until 20 status_is r main_state away
+with_errors "$main" | swap_table lower
+raises 'main back' wait_until 20 status_is r main_state ok

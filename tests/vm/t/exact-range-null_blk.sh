@@ -1,0 +1,31 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: null_blk's bad blocks (a request-based disk): exactly the blocks concerned move
+# invariants: 1 3 4 5
+# timeout: 180
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+. /project/tests/vm/exact-range.sh
+
+seed=30
+random=6
+echo "seed $seed"
+count=$((${#fixed_cases[@]} + random))
+range_cases "$seed" "$random" | place_cases 0 >/tmp/read.cases
+range_cases "$((seed + 1))" "$random" | place_cases "$count" >/tmp/write.cases
+
+load_remap
+null_disk bad "$((4 * count + 2))"
+spare=$(mkloop 16)
+remap_create r /dev/bad "$spare" format
+
+break_main() {
+	local range
+	for range in "$@"; do
+		null_bad bad "$range"
+	done
+}
+mend_main() { null_good bad "0+$(sectors_of /dev/bad)"; }
+kill_main() { null_bad bad "0+$(sectors_of /dev/bad)"; }
+exact_range /tmp/read.cases /tmp/write.cases

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: scsi_debug's medium errors (true sense data): exactly the blocks concerned move
+# invariants: 1 4 5
+# timeout: 180
+# expect-log: Medium Error|medium error|Unrecovered read error
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+. /project/tests/vm/exact-range.sh
+
+# It fails reads only, and one range at a time.
+seed=40
+echo "seed $seed"
+range_cases "$seed" 4 | place_cases 0 | awk 'NF == 3' >/tmp/read.cases
+
+load_remap
+scsi_disk main 64 delay=0
+spare=$(mkloop 16)
+remap_create r "$main" "$spare" format
+cd /tmp
+near write 1 <read.cases | blkio /dev/mapper/r -
+
+: >blocks
+while read -r case; do
+	read -r _ _ bad <<<"$case"
+	scsi_bad "$bad"
+	outcome read <<<"$case" >expected
+	awk '{ print "check", $1, $2, 1 }' <<<"$case" | blkio /dev/mapper/r - >found || (($? == 1)) || fail 'wrong data'
+	expect_lines "reading $case" expected found
+	concerned read <<<"$case" >>blocks
+	mapfile -t expected_blocks <blocks
+	expect_blocks r "${expected_blocks[@]}"
+	content read <<<"$case" >expected
+	near map <<<"$case" | blkio /dev/mapper/r - >found
+	expect_lines "sector by sector, $case" expected found
+	concerned around <<<"$case" >>blocks
+done <read.cases
+
+dmsetup message r 0 set retry_ms 1 >/dev/null
+scsi_good
+content read healed <read.cases >expected
+near map <read.cases | blkio /dev/mapper/r - >found
+expect_lines 'after the disk recovered' expected found
+expect_status r unread_sectors=0 lost_sectors=0

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: main grows live; shrinking below a mapping is refused, live and when made anew
+# invariants: 1 10
+# timeout: 60
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+
+table() {
+	echo "0 $1 remap $main 0 $spare 0"
+}
+
+load_remap
+main=$(mkloop 32)
+spare=$(mkloop 8)
+blkio "$main" write 0 65536 1
+dmsetup create r --table "$(table 32765) 1 format"
+# The last block is a short one.
+relocate r 32760 5
+relocate r 100 1
+expect_blocks r 96 32760
+blkio /dev/mapper/r write 32763 2 2
+
+hammer -s 110 -t 600 -M /tmp/model /dev/mapper/r 32000 >/dev/null &
+load=$!
+table 65536 | dmsetup load r
+dmsetup suspend r
+dmsetup resume r
+hammer_stop "$load"
+is 'the size' "$(sectors_of /dev/mapper/r)" 65536
+# The short block is a whole one now; what it gained is main's.
+expect_map /dev/mapper/r 32752 24 '1 32752 11' '2 32763 2' '1 32765 11'
+relocate r 60000 8
+expect_blocks r 96 32760 60000
+listed=$(runs_of r)
+
+# Live: the reload fails, and the device goes on with the table that it has.
+log_mark
+refused dmsetup load r --table "$(table 60000)"
+log_since | grep -q 'remap: ' || fail 'no reason in the log'
+refused dmsetup load r --table "$(table 60001)"
+is 'the list' "$(runs_of r)" "$listed"
+blkio /dev/mapper/r check 60000 8 1
+dmsetup remove r
+# Made anew.
+sum=$(sha256sum "$main" "$spare")
+refused dmsetup create r --table "$(table 60000)"
+refused dmsetup create r --table "$(table 32765)"
+refused dmsetup create r --table "$(table 96)"
+is 'checksums of both devices' "$(sha256sum "$main" "$spare")" "$sum"
+dmsetup create r --table "$(table 65536)"
+is 'the list' "$(runs_of r)" "$listed"
+expect_map /dev/mapper/r 32752 24 '1 32752 11' '2 32763 2' '1 32765 11'
+
+# The spare grows: its room is used after the next start.
+free=$(status_of r free_blocks)
+dmsetup remove r
+dmsetup create bigger <<-TABLE
+	0 16384 linear $spare 0
+	16384 16384 linear $(mkloop 8) 0
+TABLE
+remap_create r "$main" /dev/mapper/bigger
+(($(status_of r free_blocks) >= free)) || fail 'room was lost'
+is 'the list' "$(runs_of r)" "$listed"

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: unread sectors: EIO until main reads again, a write or write zeroes heals, a discard does not
+# invariants: 1 3 4 9
+# timeout: 90
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+
+load_remap
+main=$(mkloop 16)
+spare=$(mkloop 8)
+with_errors "$main" | dmsetup create lower
+remap_create r /dev/mapper/lower "$spare" format retry_ms 300
+blkio /dev/mapper/r write 0 32768 1
+bad=(803+2 1603+2 2403+2 3203+2 4003+2)
+with_errors "$main" "${bad[@]}" | swap_table lower
+for place in 800 1600 2400 3200 4000; do
+	blkio /dev/mapper/r check $place 8 1 >/dev/null || (($? == 1)) || fail 'wrong data'
+done
+expect_blocks r 800 1600 2400 3200 4000
+expect_status r unread_sectors=10 lost_sectors=0 salvaged_blocks=5
+expect_map /dev/mapper/r 800 8 '1 800 3' 'EIO 803 2' '1 805 3'
+is 'a line of the list' "$(dmsetup message r 0 list 800 1 | cut -d ' ' -f 1,2,4-)" '800 8 2 0 salvage'
+
+# They survive the table, the module, and a second copy of the table.
+dmsetup remove r
+unload_remap
+load_remap
+remap_create r /dev/mapper/lower "$spare" retry_ms 300
+expect_status r unread_sectors=10
+expect_map /dev/mapper/r 800 8 '1 800 3' 'EIO 803 2' '1 805 3'
+
+# Writes heal what they cover, no more.
+blkio /dev/mapper/r write 804 2 2
+expect_map /dev/mapper/r 800 8 '1 800 3' 'EIO 803 1' '2 804 2' '1 806 2'
+blkio /dev/mapper/r zero 1603 1
+expect_map /dev/mapper/r 1600 8 '1 1600 3' '0 1603 1' 'EIO 1604 1' '1 1605 3'
+expect_status r unread_sectors=8
+
+# A discard neither heals nor unmaps.
+blkio /dev/mapper/r discard 2400 8 || true
+[[ $(blkio /dev/mapper/r map 2403 2) == 'EIO 2403 2' ]] || fail 'a discard healed'
+expect_blocks r 800 1600 2400 3200 4000
+expect_status r unread_sectors=8
+
+# A release would lose them: refused.
+read -r next released refusals < <(dmsetup message r 0 release 3200 8)
+is 'a release' "$next $released $refusals" '3208 0 1'
+expect_blocks r 800 1600 2400 3200 4000
+
+# They read again: after retry_ms at the latest, and then without main.
+with_errors "$main" 803+2 | swap_table lower
+wait_until 5 blkio /dev/mapper/r check 3203 2 1
+wait_until 5 blkio /dev/mapper/r check 4003 2 1
+wait_until 5 blkio /dev/mapper/r check 1604 1 1
+expect_status r unread_sectors=3
+echo "0 32768 error" | swap_table lower
+blkio /dev/mapper/r - <<-IO
+	check 3200 8 1
+	check 4000 8 1
+	check 1604 4 1
+IO
+[[ $(blkio /dev/mapper/r map 803 1) == 'EIO 803 1' ]] || fail 'an unread sector without main is no EIO'
+
+# Healed masks are durable with the next flush at the latest.
+with_errors "$main" 803+2 | swap_table lower
+wait_until 20 status_is r main_state ok
+blkio /dev/mapper/r write 803 1 3
+blkio /dev/mapper/r flush
+dmsetup remove r
+# What main holds there must not come back.
+blkio "$main" write 800 8 9
+with_errors "$main" | swap_table lower
+remap_create r /dev/mapper/lower "$spare" retry_ms 1
+expect_map /dev/mapper/r 800 8 '1 800 3' '3 803 1' '2 804 2' '1 806 2'
+expect_map /dev/mapper/r 1600 8 '1 1600 3' '0 1603 1' '1 1604 4'
+expect_status r lost_sectors=0
