@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The path of every I/O.
+ *
+ * Nearly all I/O is to blocks that are not mapped while nothing is wrong: one word (attention) and one bit (the grain) say
+ * so, a per-CPU counter is raised, and the bio goes to main. Nothing shared is written.
+ *
+ * The counter is what lets the engine wait for the I/O that was on its way before it held a range. There are two epochs: the
+ * engine makes the other one current, and once every CPU has seen that (RCU), the old one can only fall. A bio that the
+ * engine itself has is counted in neither, or a rescue would wait for itself.
+ */
+#include "remap.h"
+
+#include <linux/rcupdate.h>
+
+#define DRAIN_POLL	(HZ / 50 + 1)
+
+enum where {
+	ON_MAIN,
+	ON_SPARE,
+	WAITS,				/* for the engine to let go of the range */
+	NEEDS_CARE,			/* sectors that the worker has to see to */
+	REFUSED,			/* EIO */
+};
+
+/* Counting */
+
+static void count_io(struct remap *rc, struct remap_io *io)
+{
+	/* Pairs with remap_drain(): whoever sees the new epoch sees the range held. */
+	io->epoch = smp_load_acquire(&rc->epoch);
+	io->flags |= REMAP_IO_COUNTED;
+	this_cpu_inc(rc->inflight->nr[io->epoch]);
+}
+
+static void uncount_io(struct remap *rc, struct remap_io *io)
+{
+	io->flags &= ~REMAP_IO_COUNTED;
+	this_cpu_dec(rc->inflight->nr[io->epoch]);
+	if (unlikely(READ_ONCE(rc->draining)))
+		wake_up(&rc->drain_wait);
+}
+
+static bool epoch_is_empty(struct remap *rc, unsigned int epoch)
+{
+	unsigned long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(per_cpu_ptr(rc->inflight, cpu)->nr[epoch]);
+	return !sum;
+}
+
+void remap_drain(struct remap *rc)
+{
+	unsigned int old = rc->epoch;
+
+	lockdep_assert_held(&rc->engine);
+	WRITE_ONCE(rc->draining, true);
+	smp_store_release(&rc->epoch, !old);
+	synchronize_rcu_expedited();
+	/* The poll makes up for a wake-up lost to the missing barrier between count and flag in uncount_io(). */
+	while (!wait_event_timeout(rc->drain_wait, epoch_is_empty(rc, old), DRAIN_POLL))
+		;
+	WRITE_ONCE(rc->draining, false);
+}
+
+/* Flushes of the spare */
+
+/*
+ * A flush of the spare is sent only if the spare was written since the last one that succeeded, so that a dead spare fails no
+ * fsync of data that is not on it. Flushes are numbered as they start. A write remembers, when it completes, how many had
+ * started: it is covered once a later one has succeeded. Another one still on its way says nothing.
+ */
+void remap_spare_written(struct remap *rc)
+{
+	s64 started = atomic64_read(&rc->flush_started);
+	s64 old = atomic64_read(&rc->written_after);
+
+	while (old < started && !atomic64_try_cmpxchg(&rc->written_after, &old, started))
+		;
+}
+
+void remap_flush_covered(struct remap *rc, s64 number)
+{
+	s64 old = atomic64_read(&rc->flush_covered);
+
+	while (old < number && !atomic64_try_cmpxchg(&rc->flush_covered, &old, number))
+		;
+	clear_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
+}
+
+static bool spare_needs_flush(struct remap *rc)
+{
+	return atomic64_read(&rc->written_after) >= atomic64_read(&rc->flush_covered);
+}
+
+/* Waiting */
+
+static void queue_for_worker(struct remap *rc, struct bio_list *list, struct bio *bio)
+{
+	unsigned long flags;
+
+	atomic64_inc(&rc->count.held_ios);
+	spin_lock_irqsave(&rc->hold_lock, flags);
+	bio_list_add(list, bio);
+	spin_unlock_irqrestore(&rc->hold_lock, flags);
+	queue_work(rc->wq, &rc->work);
+}
+
+static void queue_for_care(struct remap *rc, struct bio *bio)
+{
+	queue_for_worker(rc, op_is_write(bio_op(bio)) ? &rc->write_bios : &rc->read_bios, bio);
+}
+
+/* The first held block in [@first, @last], or @last + 1. Holds hold_lock. */
+static u64 first_held(const struct remap *rc, u64 first, u64 last)
+{
+	u64 found = last + 1;
+	unsigned int i;
+
+	for (i = 0; i < rc->nr_held; i++)
+		if (rc->held[i].last >= first && rc->held[i].first < found)
+			found = max(first, rc->held[i].first);
+	return found;
+}
+
+/* Parks a bio until the engine lets go. False: it has by now. */
+static bool park(struct remap *rc, struct bio *bio)
+{
+	sector_t start = remap_io_sector(rc, bio);
+	u64 first = start >> rc->block_shift;
+	u64 last = (start + bio_sectors(bio) - 1) >> rc->block_shift;
+	unsigned long flags;
+	bool held;
+
+	spin_lock_irqsave(&rc->hold_lock, flags);
+	held = first_held(rc, first, last) <= last;
+	if (held) {
+		bio_list_add(&rc->held_bios, bio);
+		atomic64_inc(&rc->count.held_ios);
+	}
+	spin_unlock_irqrestore(&rc->hold_lock, flags);
+	return held;
+}
+
+void remap_complete(struct remap *rc, struct bio *bio, blk_status_t status)
+{
+	atomic64_dec(&rc->count.held_ios);
+	remap_io(bio)->flags = REMAP_IO_DONE;
+	/* It may have been completed once already; that happens to it again now, but not to what hooks into it below. */
+	bio_clear_flag(bio, BIO_QOS_THROTTLED);
+	bio_clear_flag(bio, BIO_QOS_MERGED);
+	bio->bi_status = status;
+	bio_endio(bio);
+}
+
+/* Where to */
+
+static sector_t run_end(struct remap *rc, u64 block)
+{
+	return (sector_t)block << rc->block_shift;
+}
+
+/* Cuts the sectors of a block with unread or lost ones to those of one kind. */
+static enum where locate_masked(struct remap *rc, const struct remap_masks *masks, bool is_write, unsigned int at,
+				unsigned int *nr_sectors)
+{
+	unsigned int nr_units = remap_block_sectors(rc) >> rc->unit_shift;
+	unsigned int first = at >> rc->unit_shift;
+	unsigned int end = first;
+	bool unread = masks->unread & BIT(first);
+	bool lost = masks->lost & BIT(first);
+
+	while (end < nr_units && unread == !!(masks->unread & BIT(end)) && lost == !!(masks->lost & BIT(end)))
+		end++;
+	*nr_sectors = min(*nr_sectors, (end << rc->unit_shift) - at);
+	if (!unread && !lost)
+		return ON_SPARE;
+	if (is_write)
+		return NEEDS_CARE;
+	return lost || time_before(jiffies, READ_ONCE(masks->next_try)) ? REFUSED : NEEDS_CARE;
+}
+
+static enum where locate_mapped(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors, u32 slot,
+				sector_t *to)
+{
+	unsigned int at = sector & (remap_block_sectors(rc) - 1);
+	u64 block = sector >> rc->block_shift;
+	u64 last = (sector + *nr_sectors - 1) >> rc->block_shift;
+	u32 nr = 1;
+
+	while (block + nr <= last && (slot + nr) % REMAP_SLOTS_PER_GROUP &&
+	       remap_map_lookup(&rc->map, block + nr) == slot + nr)
+		nr++;
+	*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, block + nr) - sector);
+	*to = remap_slot_sector(rc, slot) + at;
+	if (test_bit(REMAP_ATT_MASKS, &rc->attention)) {
+		unsigned long with_masks = slot;
+		struct remap_masks *masks = xa_find(&rc->masks, &with_masks, slot + nr - 1, XA_PRESENT);
+
+		if (masks && with_masks == slot) {
+			*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, block + 1) - sector);
+			return locate_masked(rc, masks, is_write, at, nr_sectors);
+		}
+		if (masks)
+			*nr_sectors = run_end(rc, block + (with_masks - slot)) - sector;
+	}
+	return ON_SPARE;
+}
+
+/* What attention is for, apart from masks. Cuts *@nr_sectors to before the first block that needs it. */
+static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors)
+{
+	u64 first = sector >> rc->block_shift;
+	u64 last = (sector + *nr_sectors - 1) >> rc->block_shift;
+	unsigned long poisoned = first;
+	unsigned long flags;
+	u64 held;
+
+	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
+		return REFUSED;
+	if (test_bit(REMAP_ATT_POISON, &rc->attention) && is_write && xa_find(&rc->poisoned, &poisoned, last, XA_PRESENT)) {
+		if (poisoned == first)
+			return REFUSED;
+		last = poisoned - 1;
+	}
+	if (test_bit(REMAP_ATT_HELD, &rc->attention)) {
+		spin_lock_irqsave(&rc->hold_lock, flags);
+		held = first_held(rc, first, last);
+		spin_unlock_irqrestore(&rc->hold_lock, flags);
+		if (held == first)
+			return WAITS;
+		last = held - 1;
+	}
+	*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, last + 1) - sector);
+	return ON_MAIN;
+}
+
+/*
+ * Where the first *@nr_sectors from @sector go, cut to what goes there in one piece. *@to: sector of main, or of the spare's
+ * area. Inside rcu_read_lock().
+ */
+static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors, sector_t *to)
+{
+	u64 block = sector >> rc->block_shift;
+	u64 next;
+	u32 slot;
+
+	if (READ_ONCE(rc->attention)) {
+		enum where where = locate_troubled(rc, is_write, sector, nr_sectors);
+
+		if (where != ON_MAIN)
+			return where;
+	}
+	slot = remap_map_lookup(&rc->map, block);
+	if (slot != REMAP_NO_SLOT)
+		return locate_mapped(rc, is_write, sector, nr_sectors, slot, to);
+	next = remap_map_next(&rc->map, block + 1, ((sector + *nr_sectors - 1) >> rc->block_shift) + 1);
+	*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, next) - sector);
+	*to = sector;
+	return ON_MAIN;
+}
+
+static void aim(struct remap *rc, struct bio *bio, enum where where, sector_t to)
+{
+	if (where == ON_MAIN) {
+		bio_set_dev(bio, rc->main->bdev);
+		bio->bi_iter.bi_sector = rc->main_offset + to;
+	} else {
+		bio_set_dev(bio, rc->spare->bdev);
+		bio->bi_iter.bi_sector = rc->spare_offset + to;
+		remap_io(bio)->flags |= REMAP_IO_SPARE;
+	}
+}
+
+/* A discard heals nothing and unmaps nothing: on the spare, and where care would be needed, there is nothing to do. */
+static bool discard_is_done(struct bio *bio, enum where where)
+{
+	return bio_op(bio) == REQ_OP_DISCARD && (where == ON_SPARE || where == NEEDS_CARE);
+}
+
+/* Ends a bio that map() does not pass on. */
+static int end_now(struct bio *bio, blk_status_t status)
+{
+	remap_io(bio)->flags = REMAP_IO_DONE;
+	bio->bi_status = status;
+	bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+static int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
+{
+	io->flags = REMAP_IO_FLUSH;
+	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
+		return end_now(bio, BLK_STS_IOERR);
+	if (dm_bio_get_target_bio_nr(bio) == 0) {
+		bio_set_dev(bio, rc->main->bdev);
+		return DM_MAPIO_REMAPPED;
+	}
+	/* Healed sectors are made known before the flush completes. */
+	if (remap_meta_is_dirty(rc)) {
+		queue_for_worker(rc, &rc->flush_bios, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	if (!spare_needs_flush(rc))
+		return end_now(bio, BLK_STS_OK);
+	io->flags |= REMAP_IO_SPARE;
+	io->flush_number = atomic64_inc_return(&rc->flush_started);
+	bio_set_dev(bio, rc->spare->bdev);
+	return DM_MAPIO_REMAPPED;
+}
+
+/* Anything but an untroubled I/O to a grain without mappings. Enters inside rcu_read_lock(), counted. */
+static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
+{
+	bool is_write = op_is_write(bio_op(bio)) && bio_op(bio) != REQ_OP_DISCARD;
+	sector_t sector = dm_target_offset(rc->ti, bio->bi_iter.bi_sector);
+	unsigned int nr_sectors;
+	enum where where;
+	sector_t to;
+
+	for (;;) {
+		nr_sectors = bio_sectors(bio);
+		where = locate(rc, is_write, sector, &nr_sectors, &to);
+		rcu_read_unlock();
+		if (nr_sectors < bio_sectors(bio)) {
+			dm_accept_partial_bio(bio, nr_sectors);
+			io->iter = bio->bi_iter;
+		}
+		/* A flush that failed may have been swallowed with the write that it came with: what relies on it must fail. */
+		if (is_write && bio->bi_opf & REQ_FUA &&
+		    rc->attention & (BIT(REMAP_ATT_MAIN_FLUSH) | BIT(REMAP_ATT_SPARE_FLUSH)))
+			where = REFUSED;
+		if (discard_is_done(bio, where)) {
+			uncount_io(rc, io);
+			return end_now(bio, BLK_STS_OK);
+		}
+		if (where == ON_MAIN || where == ON_SPARE) {
+			aim(rc, bio, where, to);
+			return DM_MAPIO_REMAPPED;
+		}
+		uncount_io(rc, io);
+		if (where == REFUSED)
+			return end_now(bio, BLK_STS_IOERR);
+		if (bio->bi_opf & REQ_NOWAIT)
+			return end_now(bio, BLK_STS_AGAIN);
+		bio->bi_opf &= ~REQ_POLLED;
+		if (where == NEEDS_CARE) {
+			queue_for_care(rc, bio);
+			return DM_MAPIO_SUBMITTED;
+		}
+		if (park(rc, bio))
+			return DM_MAPIO_SUBMITTED;
+		rcu_read_lock();
+		count_io(rc, io);
+	}
+}
+
+int remap_path_map(struct dm_target *ti, struct bio *bio)
+{
+	struct remap *rc = ti->private;
+	struct remap_io *io = remap_io(bio);
+	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
+	unsigned int nr_sectors = bio_sectors(bio);
+
+	io->iter = bio->bi_iter;
+	io->status = BLK_STS_OK;
+	io->flags = 0;
+	if (unlikely(!nr_sectors))
+		return map_flush(rc, bio, io);
+
+	rcu_read_lock();
+	count_io(rc, io);
+	if (unlikely(READ_ONCE(rc->attention)) ||
+	    !remap_map_surely_empty(&rc->map, sector >> rc->block_shift, (sector + nr_sectors - 1) >> rc->block_shift))
+		return map_with_care(rc, bio, io);
+	rcu_read_unlock();
+	bio_set_dev(bio, rc->main->bdev);
+	bio->bi_iter.bi_sector = rc->main_offset + sector;
+	return DM_MAPIO_REMAPPED;
+}
+
+/*
+ * What waited is sent as a whole if it goes to one place. What has to be cut is left to the worker, piece by piece: a bio can be
+ * split only while device-mapper maps it.
+ */
+static void submit_waiting(struct remap *rc, struct bio *bio)
+{
+	bool is_write = op_is_write(bio_op(bio)) && bio_op(bio) != REQ_OP_DISCARD;
+	struct remap_io *io = remap_io(bio);
+	unsigned int nr_sectors;
+	enum where where;
+	sector_t to;
+
+	atomic64_dec(&rc->count.held_ios);
+	for (;;) {
+		nr_sectors = bio_sectors(bio);
+		rcu_read_lock();
+		count_io(rc, io);
+		where = locate(rc, is_write, remap_io_sector(rc, bio), &nr_sectors, &to);
+		rcu_read_unlock();
+		if (nr_sectors == bio_sectors(bio) && (where == ON_MAIN || where == ON_SPARE) &&
+		    !discard_is_done(bio, where)) {
+			aim(rc, bio, where, to);
+			dm_submit_bio_remap(bio, NULL);
+			return;
+		}
+		uncount_io(rc, io);
+		if (bio_op(bio) == REQ_OP_DISCARD) {
+			end_now(bio, BLK_STS_OK);
+			return;
+		}
+		if (where != WAITS) {
+			queue_for_care(rc, bio);
+			return;
+		}
+		if (park(rc, bio))
+			return;
+	}
+}
+
+void remap_submit_waiting(struct remap *rc, struct bio_list *bios)
+{
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(bios)))
+		submit_waiting(rc, bio);
+}
+
+/* Done */
+
+static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t error)
+{
+	bool is_spare = io->flags & REMAP_IO_SPARE;
+
+	if (error)
+		set_bit(is_spare ? REMAP_ATT_SPARE_FLUSH : REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	else if (is_spare)
+		remap_flush_covered(rc, io->flush_number);
+	else if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention))
+		clear_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	return DM_ENDIO_DONE;
+}
+
+static int end_failed(struct remap *rc, struct bio *bio, struct remap_io *io, blk_status_t error)
+{
+	bool is_write = op_is_write(bio_op(bio));
+
+	if (error == BLK_STS_AGAIN || error == BLK_STS_NOTSUPP || bio_op(bio) == REQ_OP_DISCARD)
+		return DM_ENDIO_DONE;
+	if (io->flags & REMAP_IO_SPARE)
+		atomic64_inc(is_write ? &rc->count.spare_write_errors : &rc->count.spare_read_errors);
+	else
+		atomic64_inc(is_write ? &rc->count.main_write_errors : &rc->count.main_read_errors);
+	if (!remap_status_is_media(error) || READ_ONCE(rc->mode) == REMAP_MODE_FAILED)
+		return DM_ENDIO_DONE;
+	io->status = error;
+	queue_for_care(rc, bio);
+	return DM_ENDIO_INCOMPLETE;
+}
+
+int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct remap *rc = ti->private;
+	struct remap_io *io = remap_io(bio);
+
+	if (likely(io->flags == REMAP_IO_COUNTED && !*error)) {
+		uncount_io(rc, io);
+		return DM_ENDIO_DONE;
+	}
+	if (io->flags & REMAP_IO_DONE)
+		return DM_ENDIO_DONE;
+	if (io->flags & REMAP_IO_FLUSH)
+		return end_flush(rc, io, *error);
+	if (io->flags & REMAP_IO_SPARE && op_is_write(bio_op(bio)))
+		remap_spare_written(rc);
+	uncount_io(rc, io);
+	return *error ? end_failed(rc, bio, io, *error) : DM_ENDIO_DONE;
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One remap target in memory, and what its files ask of each other:
+ *
+ *   target.c   the device-mapper side: constructor, messages, status, suspend and resume
+ *   path.c     the path of every I/O: where it goes, what becomes of it when it is done
+ *   engine.c   moves blocks: rescue, salvage, proactive, release
+ *   meta.c     slots and the metadata on the spare
+ *   io.c       the target's own I/O, and telling when all of main fails
+ *   map.c      the map in memory
+ *   format.c   the format on the spare
+ *
+ * Locking: @engine serialises everything that changes the map, the metadata or main_state; whoever holds it may do I/O.
+ * @hold_lock guards the lists of bios that wait and the ranges they wait for. Nothing is taken inside @hold_lock, and neither
+ * is taken on the path of an I/O that nothing is wrong with.
+ */
+#ifndef REMAP_H
+#define REMAP_H
+
+#include "compat.h"
+#include "format.h"
+#include "map.h"
+
+#include <linux/atomic.h>
+#include <linux/bio.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#define DM_MSG_PREFIX "remap"
+
+#define REMAP_BATCH_BYTES	(1u << 20)	/* most that one commit moves */
+#define REMAP_BATCH_BLOCKS	256		/* the same in blocks of 4 KiB */
+#define REMAP_BATCH_SECTORS	(REMAP_BATCH_BYTES >> SECTOR_SHIFT)
+
+#define REMAP_STORM_BUDGET	64
+#define REMAP_SALVAGE_MS	10000
+#define REMAP_RETRY_MS		1000
+
+enum remap_mode {
+	REMAP_MODE_INIT,
+	REMAP_MODE_RW,
+	REMAP_MODE_NO_NEW_MAPS,
+	REMAP_MODE_RO,
+	REMAP_MODE_FAILED,
+};
+
+/* Why an I/O has to leave the short path. Zero on a healthy device. */
+enum remap_attention {
+	REMAP_ATT_HELD,			/* some ranges are held by the engine */
+	REMAP_ATT_MASKS,		/* some mapped blocks have unread or lost sectors */
+	REMAP_ATT_POISON,		/* some blocks must not be written, see meta.c */
+	REMAP_ATT_FAILED,		/* mode failed */
+	REMAP_ATT_MAIN_FLUSH,		/* a flush of main failed and none has succeeded since */
+	REMAP_ATT_SPARE_FLUSH,		/* the same of the spare */
+};
+
+/* The unread and lost sectors of one mapped block, by its slot. */
+struct remap_masks {
+	struct rcu_head rcu;
+	u32 unread;
+	u32 lost;
+	unsigned long next_try;		/* jiffies: no read of main before */
+};
+
+struct remap_inflight {
+	unsigned long nr[2];		/* by epoch; a sum over all CPUs means something, one CPU's value does not */
+};
+
+struct remap_group {
+	struct remap_group_place place;
+	u32 nr_free;
+	u64 dirty;			/* one bit a metadata block */
+	u64 fenced[2];
+	u64 sequence[REMAP_METAS_PER_GROUP];
+	unsigned long *used;		/* one bit a slot: not to be allocated */
+	u64 word[];			/* of each slot, as on disk */
+};
+
+struct remap_range {
+	u64 first;			/* blocks, both included */
+	u64 last;
+};
+
+struct remap_counters {
+	atomic64_t mapped_blocks;
+	atomic64_t free_blocks;
+	atomic64_t retired_blocks;
+	atomic64_t unread_sectors;
+	atomic64_t lost_sectors;
+	atomic64_t rescued_blocks;
+	atomic64_t salvaged_blocks;
+	atomic64_t proactive_blocks;
+	atomic64_t released_blocks;
+	atomic64_t failed_relocations;
+	atomic64_t main_read_errors;
+	atomic64_t main_write_errors;
+	atomic64_t spare_read_errors;
+	atomic64_t spare_write_errors;
+	atomic64_t metadata_errors;
+	atomic64_t held_ios;
+};
+
+/* One block that the engine moves. */
+struct remap_item {
+	u64 block;
+	u32 old_slot;			/* REMAP_NO_SLOT: its home is main */
+	u32 new_slot;
+	u32 bad_units;			/* known not to be readable at its present home, before reading */
+	u32 given_units;		/* filled in by the write that is rescued */
+	u32 unread;
+	u32 lost;
+	u64 word;			/* of old_slot, while it is being released */
+	bool moves;
+};
+
+struct remap {
+	/* The path of every I/O reads this and writes nothing of it. */
+	struct remap_map map;
+	struct dm_dev *main;
+	struct dm_dev *spare;
+	sector_t main_offset;
+	sector_t spare_offset;
+	struct remap_inflight __percpu *inflight;
+	unsigned int epoch;
+	unsigned int block_shift;	/* sectors of a block, as a power of two */
+	unsigned int unit_shift;
+	unsigned long attention;
+	bool draining;
+
+	struct dm_target *ti;
+	char name[DM_NAME_LEN];
+	sector_t len;
+	struct remap_super super;
+	unsigned int super_copies;	/* good ones of the same sequence, found when it was read */
+	struct remap_group **group;
+	u32 nr_groups;
+	u32 alloc_group;		/* where the last slot was found */
+	u32 alloc_place;
+	struct xarray masks;		/* slot -> struct remap_masks */
+	struct xarray poisoned;		/* block -> true */
+	bool meta_dirty;
+	enum remap_mode mode;
+	bool read_only;
+	bool loaded;
+	bool format;
+	bool suspending;
+	const char *reason;		/* why loading failed, for the log */
+	char main_id[REMAP_MAIN_ID_BYTES];
+
+	unsigned int storm_budget;
+	unsigned int salvage_ms;
+	unsigned int retry_ms;
+
+	bool main_away;
+	unsigned int storm_left;
+	struct delayed_work probe_work;
+
+	/* Is there anything on the spare that no flush covered? See spare_needs_flush(). */
+	atomic64_t flush_started;
+	atomic64_t flush_covered;
+	atomic64_t written_after;
+
+	spinlock_t hold_lock;
+	struct remap_range held[REMAP_BATCH_BLOCKS];
+	unsigned int nr_held;
+	struct bio_list held_bios;	/* wait for the ranges */
+	struct bio_list write_bios;	/* wait for the worker: failed, or need care */
+	struct bio_list read_bios;
+	struct bio_list flush_bios;	/* wait for a commit */
+	wait_queue_head_t drain_wait;
+
+	struct mutex engine;
+	struct workqueue_struct *wq;
+	struct work_struct work;
+	struct remap_item item[REMAP_BATCH_BLOCKS];
+	struct bio own_bio;
+	struct bio_vec own_vec[REMAP_BATCH_BYTES / PAGE_SIZE + 1];
+	void *buf;			/* REMAP_BATCH_BYTES: the blocks on their way */
+	void *scratch;			/* one block */
+	void *super_buf;		/* REMAP_META_BYTES */
+	void *meta_buf;			/* two copies of a group's metadata */
+	struct remap_range later[64];	/* salvage that outlived its caller's patience */
+	unsigned int nr_later;
+	unsigned int last_percent;
+
+	struct remap_counters count;
+};
+
+/* What is kept of each I/O while it is on its way. */
+struct remap_io {
+	struct bvec_iter iter;		/* before the target changed it */
+	blk_status_t status;		/* what the device said of it, once it failed */
+	u8 epoch;
+	u8 flags;
+	s64 flush_number;		/* of a flush of the spare */
+};
+
+#define REMAP_IO_COUNTED	1	/* in the inflight count of its epoch */
+#define REMAP_IO_SPARE		2	/* sent to the spare */
+#define REMAP_IO_DONE		4	/* completed by the target itself: its status is final */
+#define REMAP_IO_FLUSH		8
+#define REMAP_IO_NEEDS_ITEM	16	/* succeeds if the blocks that it failed on are moved */
+
+static inline struct remap_io *remap_io(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct remap_io));
+}
+
+/* The sectors of the target that a bio was for, [remap_io_sector(), remap_io_end()). */
+static inline sector_t remap_io_sector(const struct remap *rc, struct bio *bio)
+{
+	return dm_target_offset(rc->ti, remap_io(bio)->iter.bi_sector);
+}
+
+static inline sector_t remap_io_end(const struct remap *rc, struct bio *bio)
+{
+	return remap_io_sector(rc, bio) + (remap_io(bio)->iter.bi_size >> SECTOR_SHIFT);
+}
+
+static inline dev_t remap_devt(const struct remap *rc)
+{
+	return disk_devt(dm_disk(dm_table_get_md(rc->ti->table)));
+}
+
+static inline bool remap_spare_is_full(const struct remap *rc)
+{
+	return !atomic64_read(&rc->count.free_blocks);
+}
+
+static inline sector_t remap_block_sectors(const struct remap *rc)
+{
+	return 1ull << rc->block_shift;
+}
+
+/* Sectors of @block: fewer for a short last block. */
+static inline unsigned int remap_sectors_in_block(const struct remap *rc, u64 block)
+{
+	return min_t(sector_t, remap_block_sectors(rc), rc->len - (block << rc->block_shift));
+}
+
+static inline void *remap_item_buf(const struct remap *rc, unsigned int i)
+{
+	return rc->buf + ((size_t)i << (rc->block_shift + SECTOR_SHIFT));
+}
+
+static inline unsigned int remap_batch_blocks(const struct remap *rc)
+{
+	return REMAP_BATCH_SECTORS >> rc->block_shift;
+}
+
+/* io.c */
+
+/*
+ * One I/O of the target's own, up to 1 MiB, at a sector of main or spare as the target sees them (offsets are added here). @buf:
+ * vmalloc memory. Sleeps. Caller holds rc->engine. Returns what the device said.
+ */
+blk_status_t remap_main_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf, unsigned int nr_sectors);
+blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf, unsigned int nr_sectors);
+
+/* A flush that is checked. Sleeps; caller holds rc->engine. */
+blk_status_t remap_main_flush(struct remap *rc);
+blk_status_t remap_spare_flush(struct remap *rc);
+
+/* Could a bad spot of the media explain @status? What can't is passed up and never evidence. Any context. */
+bool remap_status_is_media(blk_status_t status);
+
+/*
+ * Is @status of an I/O of main at @sector to be believed as a bad spot, rather than main being away? Reads elsewhere on main
+ * where the status leaves room for doubt, and sets main_away and the storm budget. Sleeps; caller holds rc->engine.
+ */
+bool remap_believe(struct remap *rc, blk_status_t status, sector_t sector);
+
+/* Has main come back? Sleeps; caller holds rc->engine. */
+void remap_probe_work(struct work_struct *work);
+
+/* meta.c */
+
+/* Reads both superblocks. 0, or -errno with a line in *@reason. For the constructor: changes nothing. Sleeps. */
+int remap_super_read(struct remap *rc, struct remap_super *super, const char **reason);
+
+/* Formats the spare. Superblock last. Sleeps; caller holds rc->engine. 0 or -errno, rc->reason set. */
+int remap_meta_format(struct remap *rc);
+
+/* Reads the map from the spare and makes disagreeing copies agree. Sleeps; caller holds rc->engine. 0 or -errno, rc->reason set. */
+int remap_meta_load(struct remap *rc);
+void remap_meta_unload(struct remap *rc);
+
+/* Highest mapped block on the spare plus one, read without changing anything. Sleeps. 0 or -errno, *@reason set. */
+int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block, const char **reason);
+
+/* A free slot, next to the last one if that is free; initialises a group if it must. Sleeps. REMAP_NO_SLOT: full, or can't. */
+u32 remap_slot_alloc(struct remap *rc);
+
+/* Gives back a slot from remap_slot_alloc() that was never committed. */
+void remap_slot_unalloc(struct remap *rc, u32 slot);
+
+/* Changes a slot's entry in memory; remap_meta_commit() makes it durable. */
+void remap_slot_set(struct remap *rc, u32 slot, u64 word);
+
+/* Its masks changed: the next commit writes it. */
+void remap_slot_dirty(struct remap *rc, u32 slot);
+u64 remap_slot_word(struct remap *rc, u32 slot);
+
+/* First sector of a slot in the spare's area. Any context. */
+sector_t remap_slot_sector(const struct remap *rc, u32 slot);
+
+/*
+ * Replaces the unread and lost units of a slot and keeps the counters; remap_slot_dirty() is the caller's. Sleeps. -ENOMEM:
+ * nothing changed.
+ */
+int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost);
+
+/*
+ * Makes every change durable: flush of the spare, copy A, copy B. Sleeps; caller holds rc->engine. On an error the entries in
+ * memory must be put back by the caller, and *@touched says whether the disk may already hold the new ones.
+ */
+int remap_meta_commit(struct remap *rc, bool *touched);
+
+/* Are there changes that no commit covered? Any context. */
+bool remap_meta_is_dirty(const struct remap *rc);
+
+/* Refuses writes to @block until a commit succeeds: the disk may hold an entry for it that the memory does not. */
+void remap_poison(struct remap *rc, u64 block);
+
+/* engine.c */
+
+void remap_engine_work(struct work_struct *work);
+
+/* A range for the message: sectors. Moves at most one batch and at most a second's worth. Sleeps. 0 or -errno. */
+struct remap_moved {
+	sector_t next_sector;
+	u64 moved;
+	u64 already;
+	u64 unread_sectors;
+	u64 refused;
+};
+int remap_engine_remap(struct remap *rc, sector_t sector, sector_t count, struct remap_moved *moved);
+int remap_engine_release(struct remap *rc, sector_t sector, sector_t count, struct remap_moved *moved);
+
+/* path.c */
+
+int remap_path_map(struct dm_target *ti, struct bio *bio);
+int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error);
+
+/* Sends bios that waited on their way again. Sleeps. */
+void remap_submit_waiting(struct remap *rc, struct bio_list *bios);
+
+/* Completes a bio that the engine had. Any context. */
+void remap_complete(struct remap *rc, struct bio *bio, blk_status_t status);
+
+/* Waits until every I/O that was on its way when it was called, and that the engine does not hold, is done. Sleeps. */
+void remap_drain(struct remap *rc);
+
+/* Data of the spare that a later flush has to cover was written. Any context. */
+void remap_spare_written(struct remap *rc);
+
+/* Flush @number of the spare succeeded. Any context. */
+void remap_flush_covered(struct remap *rc, s64 number);
+
+/* target.c */
+
+/* Sleeps. */
+void remap_set_mode(struct remap *rc, enum remap_mode mode);
+const char *remap_reason_name(enum remap_reason reason);
+
+/* Wakes who waits for events. Sleeps. */
+void remap_event(struct remap *rc);
+
+#endif

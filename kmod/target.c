@@ -1,0 +1,822 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The remap target: constructor, messages, status, suspend and resume. dm-remap.rst is its reference. */
+#include "remap.h"
+
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+#define BLOCK_BYTES_MIN		4096
+#define LIST_LINE_MAX		160	/* more than one line of "list" can need */
+
+static const char *const mode_names[] = {
+	[REMAP_MODE_INIT] = "init",
+	[REMAP_MODE_RW] = "rw",
+	[REMAP_MODE_NO_NEW_MAPS] = "no-new-maps",
+	[REMAP_MODE_RO] = "ro",
+	[REMAP_MODE_FAILED] = "failed",
+};
+
+const char *remap_reason_name(enum remap_reason reason)
+{
+	static const char *const names[] = {
+		[REMAP_REASON_NONE] = "none",
+		[REMAP_REASON_RESCUE] = "rescue",
+		[REMAP_REASON_SALVAGE] = "salvage",
+		[REMAP_REASON_PROACTIVE] = "proactive",
+	};
+
+	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}
+
+void remap_event(struct remap *rc)
+{
+	dm_table_event(rc->ti->table);
+}
+
+void remap_set_mode(struct remap *rc, enum remap_mode mode)
+{
+	if (rc->mode == mode || rc->mode == REMAP_MODE_FAILED)
+		return;
+	if (rc->mode != REMAP_MODE_INIT || mode != REMAP_MODE_RW)
+		DMWARN("%s: mode %s -> %s", rc->name, mode_names[rc->mode], mode_names[mode]);
+	WRITE_ONCE(rc->mode, mode);
+	if (mode == REMAP_MODE_FAILED)
+		set_bit(REMAP_ATT_FAILED, &rc->attention);
+	trace_dm_remap_mode(remap_devt(rc), mode);
+	remap_event(rc);
+}
+
+/*
+ * Claims. All device-mapper devices open their disks as one holder, so the kernel lets two of them share a spare. What a target
+ * uses is claimed here by mapped device: only the table that replaces a live one may claim the same, in the same role.
+ */
+
+struct claim {
+	struct list_head list;
+	struct gendisk *disk;
+	sector_t start;			/* of the disk, not the partition */
+	sector_t end;
+	bool is_spare;
+	struct dm_table *table;
+	struct mapped_device *md;
+	struct remap *rc;
+};
+
+static LIST_HEAD(claims);
+static DEFINE_MUTEX(claims_lock);
+
+static bool claims_conflict(const struct claim *a, const struct claim *b)
+{
+	if (a->disk != b->disk || a->end <= b->start || b->end <= a->start)
+		return false;
+	return a->md != b->md || a->table == b->table || a->is_spare != b->is_spare;
+}
+
+static int claim_add(struct remap *rc, struct block_device *bdev, sector_t offset, sector_t nr_sectors, bool is_spare)
+{
+	struct claim *claim = kzalloc(sizeof(*claim), GFP_KERNEL);
+	struct claim *other;
+
+	if (!claim)
+		return -ENOMEM;
+	*claim = (struct claim){
+		.disk = bdev->bd_disk,
+		.start = get_start_sect(bdev) + offset,
+		.end = get_start_sect(bdev) + offset + nr_sectors,
+		.is_spare = is_spare,
+		.table = rc->ti->table,
+		.md = dm_table_get_md(rc->ti->table),
+		.rc = rc,
+	};
+	mutex_lock(&claims_lock);
+	list_for_each_entry(other, &claims, list)
+		if (claims_conflict(claim, other)) {
+			mutex_unlock(&claims_lock);
+			kfree(claim);
+			return -EBUSY;
+		}
+	list_add(&claim->list, &claims);
+	mutex_unlock(&claims_lock);
+	return 0;
+}
+
+static void claims_drop(struct remap *rc)
+{
+	struct claim *claim, *next;
+
+	mutex_lock(&claims_lock);
+	list_for_each_entry_safe(claim, next, &claims, list)
+		if (claim->rc == rc) {
+			list_del(&claim->list);
+			kfree(claim);
+		}
+	mutex_unlock(&claims_lock);
+}
+
+/* Constructor */
+
+static int set_option(struct remap *rc, const char *name, const char *value)
+{
+	unsigned int number;
+
+	if (kstrtouint(value, 10, &number))
+		return -EINVAL;
+	if (!strcmp(name, "storm_budget") && number <= 1000000)
+		rc->storm_budget = number;
+	else if (!strcmp(name, "salvage_ms") && number <= 3600000)
+		rc->salvage_ms = number;
+	else if (!strcmp(name, "retry_ms") && number <= 3600000)
+		rc->retry_ms = number;
+	else
+		return -EINVAL;
+	if (!rc->main_away)
+		rc->storm_left = rc->storm_budget;
+	return 0;
+}
+
+static int set_main_id(struct remap *rc, const char *id)
+{
+	const char *c;
+
+	if (!*id || strlen(id) >= sizeof(rc->main_id))
+		return -EINVAL;
+	for (c = id; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			return -EINVAL;
+	strscpy(rc->main_id, id, sizeof(rc->main_id));
+	return 0;
+}
+
+static int parse_options(struct remap *rc, struct dm_arg_set *args)
+{
+	static const struct dm_arg option_count[] = {
+		{ 0, 16, "Invalid number of option words" },
+	};
+	struct dm_target *ti = rc->ti;
+	unsigned int nr;
+	int r;
+
+	if (!args->argc)
+		return 0;
+	r = dm_read_arg_group(option_count, args, &nr, &ti->error);
+	if (r)
+		return r;
+	if (args->argc != nr) {
+		ti->error = "Number of option words does not match the options";
+		return -EINVAL;
+	}
+	while (nr) {
+		const char *name = dm_shift_arg(args);
+		const char *value;
+
+		nr--;
+		if (!strcmp(name, "format")) {
+			rc->format = true;
+			continue;
+		}
+		value = nr ? dm_shift_arg(args) : NULL;
+		if (!value) {
+			ti->error = "Unknown option, or its value is missing";
+			return -EINVAL;
+		}
+		nr--;
+		if (!strcmp(name, "main_id")) {
+			if (set_main_id(rc, value)) {
+				ti->error = "main_id must be 1 to 63 printable characters";
+				return -EINVAL;
+			}
+		} else if (set_option(rc, name, value)) {
+			ti->error = "Unknown option, or its value is out of range";
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int open_device(struct remap *rc, const char *path, const char *offset_text, struct dm_dev **dev, sector_t *offset,
+		      char *open_error, char *offset_error)
+{
+	unsigned long long number;
+	int r;
+
+	if (kstrtoull(offset_text, 10, &number) || number > (1ull << 54)) {
+		rc->ti->error = offset_error;
+		return -EINVAL;
+	}
+	*offset = number;
+	r = dm_get_device(rc->ti, path, dm_table_get_mode(rc->ti->table), dev);
+	if (r)
+		rc->ti->error = open_error;
+	return r;
+}
+
+/* What the two devices are like, before anything is read from them. */
+static int check_devices(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+	struct block_device *main = rc->main->bdev;
+	struct block_device *spare = rc->spare->bdev;
+
+	if (main == spare && rc->spare_offset < rc->main_offset + ti->len) {
+		ti->error = "Main and spare overlap";
+		return -EINVAL;
+	}
+	if (bdev_is_zoned(main) || bdev_is_zoned(spare)) {
+		ti->error = "Zoned devices are not supported";
+		return -EINVAL;
+	}
+	if (bdev_logical_block_size(spare) > bdev_logical_block_size(main)) {
+		ti->error = "The spare's logical blocks are larger than main's";
+		return -EINVAL;
+	}
+	if (rc->main_offset + ti->len > bdev_nr_sectors(main)) {
+		ti->error = "Main is too small for this offset and length";
+		return -EINVAL;
+	}
+	if (rc->spare_offset % REMAP_META_SECTORS) {
+		ti->error = "spare_offset is not a multiple of 8 sectors";
+		return -EINVAL;
+	}
+	if (rc->spare_offset >= bdev_nr_sectors(spare)) {
+		ti->error = "spare_offset is beyond the end of the spare";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int claim_devices(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+	int r;
+
+	r = claim_add(rc, rc->main->bdev, rc->main_offset, ti->len, false);
+	if (r) {
+		ti->error = "Main is in use by another remap target";
+		return r;
+	}
+	r = claim_add(rc, rc->spare->bdev, rc->spare_offset, bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset, true);
+	if (r)
+		ti->error = "Spare overlaps main or is in use by another remap target";
+	return r;
+}
+
+/* The largest of 4 KiB and both physical blocks that the masks of an entry can describe. */
+static u32 block_sectors(const struct remap *rc)
+{
+	u32 bytes = max3((u32)BLOCK_BYTES_MIN, (u32)bdev_physical_block_size(rc->main->bdev),
+			 (u32)bdev_physical_block_size(rc->spare->bdev));
+
+	bytes = min3((u32)rounddown_pow_of_two(bytes), bdev_logical_block_size(rc->main->bdev) * REMAP_UNITS_PER_BLOCK_MAX,
+		     (u32)REMAP_BLOCK_SECTORS_MAX << SECTOR_SHIFT);
+	return bytes >> SECTOR_SHIFT;
+}
+
+static int new_super(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+
+	memset(&rc->super, 0, sizeof(rc->super));
+	rc->super.main_sectors = ti->len;
+	rc->super.main_offset_sectors = rc->main_offset;
+	rc->super.block_sectors = block_sectors(rc);
+	rc->super.unit_sectors = bdev_logical_block_size(rc->main->bdev) >> SECTOR_SHIFT;
+	memcpy(rc->super.main_id, rc->main_id, sizeof(rc->main_id));
+	if (!remap_super_layout(&rc->super, bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset)) {
+		ti->error = "The spare is too small to format";
+		return -ENOSPC;
+	}
+	if (!remap_mode_writes(dm_table_get_mode(ti->table))) {
+		ti->error = "A read-only table can't format the spare";
+		return -EROFS;
+	}
+	return 0;
+}
+
+/* Does the spare's superblock belong to this table line? */
+static int check_super(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+	const struct remap_super *super = &rc->super;
+	const struct remap_segment *last = &super->segment[super->nr_segments - 1];
+	const char *reason = "";
+	u64 end_block;
+
+	if (super->main_offset_sectors != rc->main_offset) {
+		ti->error = "The spare was formatted for another main_offset";
+		return -EINVAL;
+	}
+	if (super->main_id[0] && rc->main_id[0] && strcmp(super->main_id, rc->main_id)) {
+		ti->error = "The spare belongs to another main device (main_id differs)";
+		return -EINVAL;
+	}
+	if (last->start_sector + last->nr_sectors > bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset) {
+		ti->error = "The spare is smaller than when it was formatted";
+		return -EINVAL;
+	}
+	if (super->unit_sectors << SECTOR_SHIFT < bdev_logical_block_size(rc->main->bdev)) {
+		ti->error = "Logical blocks are larger than when the spare was formatted";
+		return -EINVAL;
+	}
+	if (super->ro_compat & ~REMAP_RO_COMPAT_KNOWN && remap_mode_writes(dm_table_get_mode(ti->table))) {
+		ti->error = "The spare uses a feature that this module can only read: load the table read-only";
+		return -EINVAL;
+	}
+	if (ti->len >= super->main_sectors)
+		return 0;
+	if (remap_meta_end_block(rc, super, &end_block, &reason)) {
+		ti->error = "The table is shorter than main was, and the spare's metadata can't be read";
+		return -EIO;
+	}
+	if (end_block * super->block_sectors > ti->len) {
+		ti->error = "The table would cut off mapped blocks (or is for another, smaller main)";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* A read-only look at both devices. Sets up rc->super. */
+static int look_at_devices(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+	struct remap_super_disk *disk = rc->super_buf;
+	const char *reason = "";
+	int r;
+
+	if (!remap_main_io(rc, REQ_OP_READ, 0, disk, min_t(sector_t, REMAP_META_SECTORS, ti->len)) &&
+	    ti->len >= REMAP_META_SECTORS && !remap_super_decode(&rc->super, disk)) {
+		ti->error = "Main holds a dm-remap superblock: are main and spare swapped?";
+		return -EINVAL;
+	}
+	r = remap_super_read(rc, &rc->super, &reason);
+	if (rc->format) {
+		if (r == -ENOENT)
+			return new_super(rc);
+		ti->error = "The spare holds a dm-remap superblock already: not formatted";
+		return r ? r : -EEXIST;
+	}
+	if (r) {
+		DMERR("%s: %s: %s", rc->name, rc->spare->name, reason);
+		ti->error = r == -ENOENT ? "No dm-remap superblock on the spare (the option format makes one)" :
+					   "Superblock of the spare is no good";
+		return r;
+	}
+	return check_super(rc);
+}
+
+static void remap_free(struct remap *rc)
+{
+	if (!rc)
+		return;
+	if (rc->wq)
+		destroy_workqueue(rc->wq);
+	claims_drop(rc);
+	remap_meta_unload(rc);
+	if (rc->map.grains)
+		remap_map_exit(&rc->map);
+	vfree(rc->buf);
+	vfree(rc->meta_buf);
+	vfree(rc->super_buf);
+	vfree(rc->scratch);
+	free_percpu(rc->inflight);
+	if (rc->spare)
+		dm_put_device(rc->ti, rc->spare);
+	if (rc->main)
+		dm_put_device(rc->ti, rc->main);
+	mutex_destroy(&rc->engine);
+	kvfree(rc);
+}
+
+static struct remap *remap_alloc(struct dm_target *ti)
+{
+	struct remap *rc = kvzalloc(sizeof(*rc), GFP_KERNEL);
+
+	if (!rc)
+		return NULL;
+	rc->ti = ti;
+	rc->len = ti->len;
+	rc->mode = REMAP_MODE_INIT;
+	rc->storm_budget = REMAP_STORM_BUDGET;
+	rc->storm_left = REMAP_STORM_BUDGET;
+	rc->salvage_ms = REMAP_SALVAGE_MS;
+	rc->retry_ms = REMAP_RETRY_MS;
+	if (dm_copy_name_and_uuid(dm_table_get_md(ti->table), rc->name, NULL) || !rc->name[0])
+		strscpy(rc->name, dm_device_name(dm_table_get_md(ti->table)), sizeof(rc->name));
+	mutex_init(&rc->engine);
+	spin_lock_init(&rc->hold_lock);
+	init_waitqueue_head(&rc->drain_wait);
+	INIT_WORK(&rc->work, remap_engine_work);
+	INIT_DELAYED_WORK(&rc->probe_work, remap_probe_work);
+	xa_init(&rc->masks);
+	xa_init(&rc->poisoned);
+	rc->inflight = alloc_percpu(struct remap_inflight);
+	rc->buf = vzalloc(REMAP_BATCH_BYTES);
+	rc->meta_buf = vzalloc(2 * REMAP_METAS_PER_GROUP * REMAP_META_BYTES);
+	rc->super_buf = vzalloc(REMAP_META_BYTES);
+	rc->wq = alloc_workqueue("dm-remap", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (rc->inflight && rc->buf && rc->meta_buf && rc->super_buf && rc->wq)
+		return rc;
+	remap_free(rc);
+	return NULL;
+}
+
+static void set_up_target(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+
+	ti->private = rc;
+	ti->num_flush_bios = 2;
+	ti->num_discard_bios = 1;
+	ti->num_write_zeroes_bios = 1;
+	/* Also where neither device has a cache: a flush makes healed sectors known. */
+	ti->flush_supported = true;
+	ti->discards_supported = bdev_max_discard_sectors(rc->main->bdev) > 0;
+	ti->per_io_data_size = sizeof(struct remap_io);
+}
+
+static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct dm_arg_set args = { .argc = argc, .argv = argv };
+	const char *main_path, *main_offset, *spare_path, *spare_offset;
+	struct remap *rc;
+	int r = -EINVAL;
+
+	if (argc < 4) {
+		ti->error = "Needs <main> <main_offset> <spare> <spare_offset> [<number of option words> ...]";
+		return -EINVAL;
+	}
+	rc = remap_alloc(ti);
+	if (!rc) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	main_path = dm_shift_arg(&args);
+	main_offset = dm_shift_arg(&args);
+	spare_path = dm_shift_arg(&args);
+	spare_offset = dm_shift_arg(&args);
+	r = parse_options(rc, &args);
+	if (r)
+		goto out_free;
+	r = open_device(rc, main_path, main_offset, &rc->main, &rc->main_offset, "Main device can't be opened",
+		       "main_offset is not a number of sectors");
+	if (r)
+		goto out_free;
+	r = open_device(rc, spare_path, spare_offset, &rc->spare, &rc->spare_offset,
+		       "Spare device can't be opened (in use?)", "spare_offset is not a number of sectors");
+	if (r)
+		goto out_free;
+	rc->read_only = !remap_mode_writes(dm_table_get_mode(ti->table));
+	r = check_devices(rc);
+	if (r)
+		goto out_free;
+	r = claim_devices(rc);
+	if (r)
+		goto out_free;
+
+	rc->scratch = vzalloc(max_t(size_t, REMAP_BLOCK_SECTORS_MAX << SECTOR_SHIFT, PAGE_SIZE));
+	ti->error = "Out of memory";
+	r = -ENOMEM;
+	if (!rc->scratch)
+		goto out_free;
+	mutex_lock(&rc->engine);
+	r = look_at_devices(rc);
+	mutex_unlock(&rc->engine);
+	if (r)
+		goto out_free;
+	if (ti->len > REMAP_BLOCKS_MAX * rc->super.block_sectors) {
+		ti->error = "Main is too large for this block size";
+		r = -EFBIG;
+		goto out_free;
+	}
+	rc->block_shift = ilog2(rc->super.block_sectors);
+	rc->unit_shift = ilog2(rc->super.unit_sectors);
+	ti->error = "Out of memory";
+	r = remap_map_init(&rc->map, DIV_ROUND_UP(ti->len, rc->super.block_sectors));
+	if (r)
+		goto out_free;
+	ti->error = NULL;
+	set_up_target(rc);
+	return 0;
+
+out_free:
+	/* The reason is in the log for every refusal; device-mapper logs ti->error. */
+	remap_free(rc);
+	return r;
+}
+
+static void remap_dtr(struct dm_target *ti)
+{
+	struct remap *rc = ti->private;
+
+	cancel_delayed_work_sync(&rc->probe_work);
+	remap_free(rc);
+}
+
+/* Suspend and resume */
+
+static int remap_preresume(struct dm_target *ti)
+{
+	struct remap *rc = ti->private;
+	int r = 0;
+
+	if (rc->loaded)
+		return 0;
+	mutex_lock(&rc->engine);
+	if (rc->format)
+		r = remap_meta_format(rc);
+	rc->format = false;
+	if (!r)
+		r = remap_meta_load(rc);
+	rc->loaded = true;
+	if (r) {
+		/* To fail here would leave I/O waiting for ever. */
+		DMERR("%s: not activated, all I/O fails: %s (%d)", rc->name, rc->reason, r);
+		remap_set_mode(rc, REMAP_MODE_FAILED);
+	} else if (rc->read_only) {
+		remap_set_mode(rc, REMAP_MODE_RO);
+	} else {
+		remap_set_mode(rc, remap_spare_is_full(rc) ? REMAP_MODE_NO_NEW_MAPS : REMAP_MODE_RW);
+	}
+	mutex_unlock(&rc->engine);
+	return 0;
+}
+
+static void remap_resume(struct dm_target *ti)
+{
+	struct remap *rc = ti->private;
+
+	WRITE_ONCE(rc->suspending, false);
+}
+
+static void remap_presuspend(struct dm_target *ti)
+{
+	struct remap *rc = ti->private;
+
+	WRITE_ONCE(rc->suspending, true);
+}
+
+static void remap_postsuspend(struct dm_target *ti)
+{
+	struct remap *rc = ti->private;
+	bool touched;
+
+	cancel_delayed_work_sync(&rc->probe_work);
+	flush_work(&rc->work);
+	mutex_lock(&rc->engine);
+	/* Salvage without a caller does not outlive the table. */
+	rc->nr_later = 0;
+	if (remap_meta_is_dirty(rc) && !rc->read_only && rc->mode != REMAP_MODE_FAILED && remap_meta_commit(rc, &touched))
+		DMERR("%s: healed sectors could not be recorded: they will be read from main again", rc->name);
+	/* Found out anew, if it is still away. */
+	WRITE_ONCE(rc->main_away, false);
+	WRITE_ONCE(rc->storm_left, rc->storm_budget);
+	mutex_unlock(&rc->engine);
+}
+
+/* Messages */
+
+static bool parse_sectors(const struct remap *rc, char **argv, sector_t *sector, sector_t *count)
+{
+	unsigned long long first, nr;
+
+	if (kstrtoull(argv[1], 10, &first) || kstrtoull(argv[2], 10, &nr) || !nr || first >= rc->len || nr > rc->len - first)
+		return false;
+	*sector = first;
+	*count = nr;
+	return true;
+}
+
+/* One run of mappings from @block on, to where it ends or a little further: a bound on what one step costs. */
+struct run {
+	u64 first;
+	u64 end;
+	u32 slot;
+	enum remap_reason reason;
+	u64 unread;
+	u64 lost;
+};
+
+static bool find_run(struct remap *rc, u64 from, struct run *run)
+{
+	u64 nr_blocks = rc->map.nr_blocks;
+	unsigned int shift = rc->unit_shift;
+
+	rcu_read_lock();
+	run->first = remap_map_next(&rc->map, from, nr_blocks);
+	run->slot = run->first < nr_blocks ? remap_map_lookup(&rc->map, run->first) : REMAP_NO_SLOT;
+	if (run->slot == REMAP_NO_SLOT) {
+		rcu_read_unlock();
+		return false;
+	}
+	run->reason = remap_word_reason(remap_slot_word(rc, run->slot));
+	run->unread = run->lost = 0;
+	for (run->end = run->first; run->end < nr_blocks; run->end++) {
+		u32 slot = run->slot + (run->end - run->first);
+		struct remap_masks *masks;
+
+		if (run->end > run->first &&
+		    (!(slot % REMAP_SLOTS_PER_GROUP) || remap_map_lookup(&rc->map, run->end) != slot ||
+		     remap_word_reason(remap_slot_word(rc, slot)) != run->reason))
+			break;
+		masks = xa_load(&rc->masks, slot);
+		if (masks) {
+			run->unread += hweight32(masks->unread) << shift;
+			run->lost += hweight32(masks->lost) << shift;
+		}
+	}
+	rcu_read_unlock();
+	return true;
+}
+
+static int message_list(struct remap *rc, unsigned int argc, char **argv, char *result, unsigned int maxlen)
+{
+	unsigned long long from = 0, max_lines = ULLONG_MAX;
+	unsigned int sz = 0;
+	struct run run;
+
+	if (argc > 3 || (argc > 1 && kstrtoull(argv[1], 10, &from)) || (argc > 2 && kstrtoull(argv[2], 10, &max_lines)))
+		return -EINVAL;
+	result[0] = '\0';
+	if (!rc->group || rc->mode == REMAP_MODE_FAILED)
+		return 1;
+	/* From the middle of a block: the next one. */
+	run.end = DIV_ROUND_UP_ULL(min_t(u64, from, rc->len), remap_block_sectors(rc));
+	while (max_lines-- && sz + LIST_LINE_MAX < maxlen && find_run(rc, run.end, &run)) {
+		sector_t sector = run.first << rc->block_shift;
+		sector_t end = min_t(sector_t, rc->len, run.end << rc->block_shift);
+
+		DMEMIT("%llu %llu %llu %llu %llu %s\n", (u64)sector, (u64)(end - sector),
+		       (u64)(rc->spare_offset + remap_slot_sector(rc, run.slot)), run.unread, run.lost,
+		       remap_reason_name(run.reason));
+		cond_resched();
+	}
+	return 1;
+}
+
+static int message_set(struct remap *rc, unsigned int argc, char **argv, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+	int r;
+
+	if (argc != 3)
+		return -EINVAL;
+	mutex_lock(&rc->engine);
+	r = set_option(rc, argv[1], argv[2]);
+	mutex_unlock(&rc->engine);
+	if (r)
+		return r;
+	DMEMIT("%s", argv[2]);
+	return 1;
+}
+
+static int message_move(struct remap *rc, char **argv, char *result, unsigned int maxlen)
+{
+	bool is_remap = !strcasecmp(argv[0], "remap");
+	struct remap_moved moved = {};
+	sector_t sector, count;
+	unsigned int sz = 0;
+	int r = 0;
+
+	if (!parse_sectors(rc, argv, &sector, &count))
+		return -EINVAL;
+	moved.next_sector = sector;
+	if (!READ_ONCE(rc->suspending))
+		r = is_remap ? remap_engine_remap(rc, sector, count, &moved) : remap_engine_release(rc, sector, count, &moved);
+	if (r)
+		return r;
+	if (is_remap)
+		DMEMIT("%llu %llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.already, moved.unread_sectors);
+	else
+		DMEMIT("%llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.refused);
+	return 1;
+}
+
+static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, char *result, unsigned int maxlen)
+{
+	struct remap *rc = ti->private;
+	int r = -EINVAL;
+
+	if (argc == 3 && (!strcasecmp(argv[0], "remap") || !strcasecmp(argv[0], "release")))
+		r = message_move(rc, argv, result, maxlen);
+	else if (!strcasecmp(argv[0], "list"))
+		r = message_list(rc, argc, argv, result, maxlen);
+	else if (!strcasecmp(argv[0], "set"))
+		r = message_set(rc, argc, argv, result, maxlen);
+	if (r == -EINVAL)
+		DMWARN("%s: message refused: expected remap|release <sector> <count>, list [<from_sector> [<max_lines>]] or set <option> <value>",
+		       rc->name);
+	return r;
+}
+
+/* Status: takes no lock, waits for nothing. */
+
+static u64 counter(const atomic64_t *value)
+{
+	return atomic64_read(value);
+}
+
+static void status_info(struct remap *rc, char *result, unsigned int maxlen)
+{
+	struct remap_counters *count = &rc->count;
+	unsigned int sz = 0;
+
+	DMEMIT("%s %llu %llu %llu %llu %llu %llu ", mode_names[READ_ONCE(rc->mode)], (u64)remap_block_sectors(rc),
+	       counter(&count->mapped_blocks), counter(&count->free_blocks), counter(&count->retired_blocks),
+	       counter(&count->unread_sectors), counter(&count->lost_sectors));
+	DMEMIT("%llu %llu %llu %llu %llu ", counter(&count->rescued_blocks), counter(&count->salvaged_blocks),
+	       counter(&count->proactive_blocks), counter(&count->released_blocks), counter(&count->failed_relocations));
+	DMEMIT("%llu %llu %llu %llu ", counter(&count->main_read_errors), counter(&count->main_write_errors),
+	       counter(&count->spare_read_errors), counter(&count->spare_write_errors));
+	DMEMIT("%llu %u %u %llu %s", counter(&count->metadata_errors), READ_ONCE(rc->super.nr_fenced),
+	       READ_ONCE(rc->storm_left), counter(&count->held_ios), READ_ONCE(rc->main_away) ? "away" : "ok");
+}
+
+static void status_table(struct remap *rc, char *result, unsigned int maxlen)
+{
+	unsigned int nr_words = (rc->main_id[0] ? 2 : 0) + (rc->storm_budget != REMAP_STORM_BUDGET ? 2 : 0) +
+				(rc->salvage_ms != REMAP_SALVAGE_MS ? 2 : 0) + (rc->retry_ms != REMAP_RETRY_MS ? 2 : 0);
+	unsigned int sz = 0;
+
+	DMEMIT("%s %llu %s %llu", rc->main->name, (u64)rc->main_offset, rc->spare->name, (u64)rc->spare_offset);
+	if (nr_words)
+		DMEMIT(" %u", nr_words);
+	if (rc->main_id[0])
+		DMEMIT(" main_id %s", rc->main_id);
+	if (rc->storm_budget != REMAP_STORM_BUDGET)
+		DMEMIT(" storm_budget %u", rc->storm_budget);
+	if (rc->salvage_ms != REMAP_SALVAGE_MS)
+		DMEMIT(" salvage_ms %u", rc->salvage_ms);
+	if (rc->retry_ms != REMAP_RETRY_MS)
+		DMEMIT(" retry_ms %u", rc->retry_ms);
+}
+
+static void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags, char *result, unsigned int maxlen)
+{
+	struct remap *rc = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		status_info(rc, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		status_table(rc, result, maxlen);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",main=%s,main_offset=%llu,spare=%s,spare_offset=%llu;", rc->main->name, (u64)rc->main_offset,
+		       rc->spare->name, (u64)rc->spare_offset);
+		break;
+	}
+}
+
+static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
+{
+	struct remap *rc = ti->private;
+	sector_t spare_sectors = bdev_nr_sectors(rc->spare->bdev);
+	int r;
+
+	r = fn(ti, rc->main, rc->main_offset, ti->len, data);
+	if (r || spare_sectors <= rc->spare_offset)
+		return r;
+	return fn(ti, rc->spare, rc->spare_offset, spare_sectors - rc->spare_offset, data);
+}
+
+static struct target_type remap_target = {
+	.name = "remap",
+	.version = { 1, 0, 0 },
+	.features = DM_TARGET_NOWAIT,
+	.module = THIS_MODULE,
+	.ctr = remap_ctr,
+	.dtr = remap_dtr,
+	.map = remap_path_map,
+	.end_io = remap_path_end_io,
+	.presuspend = remap_presuspend,
+	.presuspend_undo = remap_resume,
+	.postsuspend = remap_postsuspend,
+	.preresume = remap_preresume,
+	.resume = remap_resume,
+	.status = remap_status,
+	.message = remap_message,
+	.iterate_devices = remap_iterate_devices,
+};
+
+static int __init remap_init(void)
+{
+	return dm_register_target(&remap_target);
+}
+
+static void __exit remap_exit(void)
+{
+	dm_unregister_target(&remap_target);
+}
+
+module_init(remap_init);
+module_exit(remap_exit);
+
+MODULE_DESCRIPTION(DM_NAME " target that moves failing blocks to a spare device");
+MODULE_AUTHOR("The dm-remap developers");
+MODULE_LICENSE("GPL");
