@@ -3,3 +3,11 @@
 
 UNIT_TESTS += dmctl
 dmctl_test_SRCS := tests/unit/dmctl.c loader/dmctl_parse.c
+
+UNIT_TESTS += health
+health_test_SRCS := tests/unit/health.c $(HEALTH_SRCS)
+health_test_LIBS := -lm
+
+UNIT_TESTS += metrics
+metrics_test_SRCS := tests/unit/metrics.c $(METRICS_SRCS)
+metrics_test_PKGS := jansson
