@@ -22,13 +22,14 @@ static void add(struct health_entry *e, double weight, double anomaly, bool soft
  * An incident on an extent. What comes within the gap after another belongs to it, and only what it is heavier by is
  * added. again: a re-read, which is spaced by its own interval, so that it always is an incident of its own.
  */
-static void incident(struct health *h, struct health_entry *e, double weight, double anomaly, bool soft, bool again)
+static void incident(struct health *h, struct health_entry *e, uint64_t at_ns, double weight, double anomaly, bool soft,
+		     bool again)
 {
 	if (e->moved)
 		return;
 	if (anomaly > 0.5)
-		h->anomaly_ns = h->now_ns;
-	if (!again && e->incident_ns && h->now_ns < e->incident_ns + h->opt.incident_gap_ns) {
+		h->anomaly_ns = at_ns;
+	if (!again && e->incident_ns && at_ns < e->incident_ns + h->opt.incident_gap_ns) {
 		double heavier = weight - e->incident_weight, further = anomaly - e->incident_anomaly;
 
 		add(e, heavier > 0 ? heavier : 0, further > 0 ? further : 0, soft && e->incident_soft);
@@ -40,7 +41,7 @@ static void incident(struct health *h, struct health_entry *e, double weight, do
 		return;
 	}
 	add(e, weight, anomaly, soft);
-	e->incident_ns = h->now_ns ? h->now_ns : 1;
+	e->incident_ns = at_ns ? at_ns : 1;
 	e->incident_weight = weight;
 	e->incident_anomaly = anomaly;
 	e->incident_soft = soft;
@@ -72,7 +73,7 @@ static void settle(struct health *h)
 			continue;
 		e->pending = false;
 		h->pendings--;
-		incident(h, e, e->pending_weight, 1, false, e->pending_confirms);
+		incident(h, e, h->now_ns, e->pending_weight, 1, false, e->pending_confirms);
 		e->confirmed += e->pending_confirms;
 	}
 }
@@ -167,8 +168,8 @@ static void note(struct health *h, struct health_entry *e, uint32_t sectors, enu
 	e->worst_sectors = sectors;
 }
 
-/* Asks for re-reads of the part of [sector, sector + sectors) that lies in the extent. */
-static void ask(struct health *h, struct health_entry *e, uint64_t sector, uint32_t sectors)
+/* Asks for re-reads of the part of [sector, sector + sectors) that lies in the extent, an interval after since_ns. */
+static void ask(struct health *h, struct health_entry *e, uint64_t sector, uint32_t sectors, uint64_t since_ns)
 {
 	uint32_t from, to;
 
@@ -176,8 +177,8 @@ static void ask(struct health *h, struct health_entry *e, uint64_t sector, uint3
 	if (!e->rereads_left) {
 		e->reread_sector = e->extent * h->opt.extent_sectors + from;
 		e->reread_sectors = to - from;
-		if (e->reread_ns < h->now_ns + h->opt.reread_interval_ns)
-			e->reread_ns = h->now_ns + h->opt.reread_interval_ns;
+		if (e->reread_ns < since_ns + h->opt.reread_interval_ns)
+			e->reread_ns = since_ns + h->opt.reread_interval_ns;
 	}
 	e->rereads_left = h->opt.reread_max;
 }
@@ -201,8 +202,8 @@ void health_close_stall(struct health *h)
 
 		if (!e || e->moved)
 			continue;
-		incident(h, e, HEALTH_WEIGHT_SLOW / members, 1.0 / members, true, false);
-		ask(h, e, m->sector, m->sectors);
+		incident(h, e, s->end_ns, HEALTH_WEIGHT_SLOW / members, 1.0 / members, true, false);
+		ask(h, e, m->sector, m->sectors, s->end_ns);
 	}
 }
 
@@ -308,9 +309,9 @@ static void take_error(struct health *h, const struct health_io *io, uint64_t ex
 	}
 	e->errors[io->class]++;
 	note(h, e, io->sectors, io->dir, latency_ns);
-	ask(h, e, io->sector, io->sectors);
+	ask(h, e, io->sector, io->sectors, h->now_ns);
 	if (io->class == HEALTH_CLASS_MEDIUM || io->class == HEALTH_CLASS_RECOVERED)
-		incident(h, e, weight, 1.0 / spanned, false, false);
+		incident(h, e, h->now_ns, weight, 1.0 / spanned, false, false);
 	else
 		suspend(h, e, weight, false);
 }
