@@ -21,3 +21,30 @@ debian_sources() {
 		esac
 	done
 }
+
+# private_apt DIR SUITE... : makes apt-get and apt-cache work on a state of their own in DIR: only these suites,
+# nothing shared with the machine, no root needed. For this shell and its children, until APT_CONFIG is unset.
+private_apt() {
+	local aptdir=$1
+	shift
+
+	mkdir -p "$aptdir"/{lists/partial,archives/partial}
+	: >"$aptdir/status"
+	debian_sources "$@" >"$aptdir/sources.list"
+	cat >"$aptdir/apt.conf" <<-CONF
+		Dir::Etc::SourceList "$aptdir/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::State::Lists "$aptdir/lists";
+		Dir::State::status "$aptdir/status";
+		Dir::Cache::archives "$aptdir/archives";
+		Dir::Cache::pkgcache "";
+		Dir::Cache::srcpkgcache "";
+		APT::Architecture "amd64";
+		APT::Architectures { "amd64"; };
+		APT::Sandbox::User "";
+		Acquire::Check-Valid-Until "false";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+	CONF
+	export APT_CONFIG=$aptdir/apt.conf
+}
