@@ -2,3 +2,4 @@
 
 include loader/decision.mk
 include loader/remapctl.mk
+include loader/remapd.mk
