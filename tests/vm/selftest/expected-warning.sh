@@ -3,4 +3,4 @@
 # title: the kernel warns, and the test said that it would
 # expect-log: WARNING: .*provoke_init
 . /project/tests/vm/lib.sh
-insmod /project/build/provoke/$KERNEL/provoke.ko what=warning
+insmod /project/build/provoke/"$KERNEL"/provoke.ko what=warning

@@ -3,4 +3,4 @@
 # title: a process hangs in the kernel for longer than it may, the test itself is content
 . /project/tests/vm/lib.sh
 echo 2 >/proc/sys/kernel/hung_task_timeout_secs
-insmod /project/build/provoke/$KERNEL/provoke.ko what=hang
+insmod /project/build/provoke/"$KERNEL"/provoke.ko what=hang

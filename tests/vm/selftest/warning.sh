@@ -2,4 +2,4 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: the kernel warns, the test itself is content
 . /project/tests/vm/lib.sh
-insmod /project/build/provoke/$KERNEL/provoke.ko what=warning
+insmod /project/build/provoke/"$KERNEL"/provoke.ko what=warning
