@@ -11,3 +11,7 @@ health_test_LIBS := -lm
 UNIT_TESTS += metrics
 metrics_test_SRCS := tests/unit/metrics.c $(METRICS_SRCS)
 metrics_test_PKGS := jansson
+
+UNIT_TESTS += policy
+policy_test_SRCS := tests/unit/policy.c $(POLICY_SRCS) $(HEALTH_SRCS)
+policy_test_LIBS := -lm
