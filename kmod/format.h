@@ -243,9 +243,10 @@ bool remap_meta_check(const struct remap_meta_disk *meta, const struct remap_sup
 /* May an entry like this stand on the disk? @nr_blocks: blocks of main. */
 bool remap_entry_check(const struct remap_super *super, u64 word, u32 unread, u32 lost);
 
+/* Blocks of main; a short last one counts. */
 static inline u64 remap_nr_blocks(const struct remap_super *super)
 {
-	return (super->main_sectors + super->block_sectors - 1) / super->block_sectors;
+	return super->main_sectors / super->block_sectors + !!(super->main_sectors % super->block_sectors);
 }
 
 #endif

@@ -15,3 +15,11 @@ metrics_test_PKGS := jansson
 UNIT_TESTS += policy
 policy_test_SRCS := tests/unit/policy.c $(POLICY_SRCS) $(HEALTH_SRCS)
 policy_test_LIBS := -lm
+
+UNIT_TESTS += policy_file
+policy_file_test_SRCS := tests/unit/policy_file.c $(POLICY_FILE_SRCS) $(POLICY_SRCS) $(HEALTH_SRCS)
+policy_file_test_PKGS := yaml-0.1
+policy_file_test_LIBS := -lm
+
+UNIT_TESTS += format
+format_test_SRCS := tests/unit/format.c kmod/format.c
