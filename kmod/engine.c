@@ -389,6 +389,23 @@ static void switch_items(struct remap *rc, unsigned int nr, enum remap_reason re
 		remap_meta_commit(rc, &touched);
 }
 
+/* The spare passed one of the marks that people want to hear of. */
+static void report_fill(struct remap *rc)
+{
+	static const unsigned int marks[] = { 100, 95, 80 };
+	u64 nr_free = atomic64_read(&rc->count.free_blocks);
+	u64 nr_slots = remap_nr_slots(&rc->super);
+	unsigned int percent = div64_u64((nr_slots - nr_free) * 100, nr_slots);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(marks); i++)
+		if (percent >= marks[i] && rc->last_percent < marks[i]) {
+			DMWARN("%s: the spare is %u %% full, %llu blocks are left", rc->name, percent, nr_free);
+			break;
+		}
+	rc->last_percent = percent;
+}
+
 /* One line and one event a batch. */
 static void report(struct remap *rc, unsigned int nr, enum remap_reason reason)
 {
@@ -410,6 +427,7 @@ static void report(struct remap *rc, unsigned int nr, enum remap_reason reason)
 		return;
 	DMWARN_LIMIT("%s: %s: moved %u blocks from sector %llu on to the spare, %u sectors unread, %u lost", rc->name,
 		     remap_reason_name(reason), moved, (u64)first << rc->block_shift, unread, lost);
+	report_fill(rc);
 	remap_event(rc);
 }
 
