@@ -12,11 +12,13 @@
  *   switch    the map in memory
  *   let go    what waited is sent to its new home
  *
- * so a crash at any point leaves each block whole in its old or its new home, and nobody was told of the new one too early.
+ * so a crash at any point leaves each block whole in its old or its new home, and nobody was told
+ * of the new one too early.
  *
- * Bios that failed, or that touch unread or lost sectors, are served here block by block, in a worker. A failed bio does not
- * say which of its sectors failed, so each block is tried again by itself and only those that fail once more are moved. (A
- * failed write of a single block leaves no doubt and is not tried again.)
+ * Bios that failed, or that touch unread or lost sectors, are served here block by block, in a
+ * worker. A failed bio does not say which of its sectors failed, so each block is tried again by
+ * itself and only those that fail once more are moved. (A failed write of a single block leaves no
+ * doubt and is not tried again.)
  */
 #include "remap.h"
 #include "trace.h"
@@ -25,8 +27,9 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
-#define SLOT_TRIES	3	/* slots that one block is written to before the spare is called sick */
-#define LATER_BLOCKS	16	/* blocks of background salvage between two looks at what callers wait for */
+#define SLOT_TRIES 3 /* slots that one block is written to before the spare is called sick */
+#define LATER_BLOCKS \
+	16 /* blocks of background salvage between two looks at what callers wait for */
 
 static u32 units_mask(const struct remap *rc, unsigned int first_sector, unsigned int nr_sectors)
 {
@@ -64,11 +67,13 @@ static unsigned int physical_sectors(const struct remap *rc)
 {
 	unsigned int sectors = bdev_physical_block_size(rc->main->bdev) >> SECTOR_SHIFT;
 
-	return clamp_t(unsigned int, rounddown_pow_of_two(max(sectors, 1u)), 1u << rc->unit_shift, remap_block_sectors(rc));
+	return clamp_t(unsigned int, rounddown_pow_of_two(max(sectors, 1u)), 1u << rc->unit_shift,
+		       remap_block_sectors(rc));
 }
 
 /* Copies between a bio, from @sector of the target on, and @buf. */
-static void copy_bio(struct remap *rc, struct bio *bio, sector_t sector, void *buf, unsigned int nr_sectors, bool to_bio)
+static void copy_bio(struct remap *rc, struct bio *bio, sector_t sector, void *buf,
+		     unsigned int nr_sectors, bool to_bio)
 {
 	struct bvec_iter iter = remap_io(bio)->iter;
 	size_t bytes = (size_t)nr_sectors << SECTOR_SHIFT;
@@ -131,7 +136,8 @@ static bool read_run(struct remap *rc, unsigned int first, unsigned int nr)
 {
 	unsigned int last = first + nr - 1;
 	sector_t sector = rc->item[first].block << rc->block_shift;
-	sector_t end = (rc->item[last].block << rc->block_shift) + remap_sectors_in_block(rc, rc->item[last].block);
+	sector_t end = (rc->item[last].block << rc->block_shift) +
+		       remap_sectors_in_block(rc, rc->item[last].block);
 
 	return !remap_main_io(rc, REQ_OP_READ, sector, remap_item_buf(rc, first), end - sector);
 }
@@ -146,7 +152,8 @@ static bool read_from_main(struct remap *rc, unsigned int i)
 	void *buf = remap_item_buf(rc, i);
 	unsigned int at;
 
-	if (!item->bad_units && !item->given_units && !remap_main_io(rc, REQ_OP_READ, start, buf, nr_sectors))
+	if (!item->bad_units && !item->given_units &&
+	    !remap_main_io(rc, REQ_OP_READ, start, buf, nr_sectors))
 		return true;
 	for (at = 0; at < nr_sectors; at += step) {
 		unsigned int nr = min(step, nr_sectors - at);
@@ -204,7 +211,8 @@ static unsigned int read_items(struct remap *rc, unsigned int nr, unsigned long 
 
 		if (deadline && i && time_after(jiffies, deadline))
 			return i;
-		while (i + run < nr && rc->item[i + run].moves && rc->item[i + run].old_slot == REMAP_NO_SLOT &&
+		while (i + run < nr && rc->item[i + run].moves &&
+		       rc->item[i + run].old_slot == REMAP_NO_SLOT &&
 		       !rc->item[i + run].bad_units && !rc->item[i + run].given_units &&
 		       rc->item[i + run].block == item->block + run)
 			run++;
@@ -237,10 +245,12 @@ static void overlay(struct remap *rc, struct bio *bio, const struct remap_item *
 {
 	sector_t block_start = item->block << rc->block_shift;
 	sector_t start = max(remap_io_sector(rc, bio), block_start);
-	sector_t end = min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
+	sector_t end =
+		min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
 
 	if (start < end)
-		copy_bio(rc, bio, start, buf + ((start - block_start) << SECTOR_SHIFT), end - start, false);
+		copy_bio(rc, bio, start, buf + ((start - block_start) << SECTOR_SHIFT), end - start,
+			 false);
 }
 
 /* Writing them to slots */
@@ -248,13 +258,17 @@ static void overlay(struct remap *rc, struct bio *bio, const struct remap_item *
 static blk_status_t write_slots(struct remap *rc, unsigned int first, unsigned int nr)
 {
 	unsigned int last = first + nr - 1;
-	unsigned int nr_sectors = ((nr - 1) << rc->block_shift) + remap_sectors_in_block(rc, rc->item[last].block);
+	unsigned int nr_sectors =
+		((nr - 1) << rc->block_shift) + remap_sectors_in_block(rc, rc->item[last].block);
 
 	return remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, rc->item[first].new_slot),
 			      remap_item_buf(rc, first), nr_sectors);
 }
 
-/* Tries further slots for one block. A slot is retired only if another one took the data: else the spare itself is sick. */
+/*
+ * Tries further slots for one block. A slot is retired only if another one took the data: else the
+ * spare itself is sick.
+ */
 static bool write_elsewhere(struct remap *rc, unsigned int i)
 {
 	struct remap_item *item = &rc->item[i];
@@ -270,7 +284,8 @@ static bool write_elsewhere(struct remap *rc, unsigned int i)
 	while (nr_failed--) {
 		atomic64_inc(&rc->count.spare_write_errors);
 		if (written)
-			remap_slot_set(rc, failed[nr_failed], remap_word(0, REMAP_ENTRY_RETIRED, REMAP_REASON_NONE, 0));
+			remap_slot_set(rc, failed[nr_failed],
+				       remap_word(0, REMAP_ENTRY_RETIRED, REMAP_REASON_NONE, 0));
 		else
 			remap_slot_unalloc(rc, failed[nr_failed]);
 	}
@@ -328,7 +343,8 @@ static void enter_items(struct remap *rc, unsigned int nr, enum remap_reason rea
 			item->moves = false;
 			continue;
 		}
-		remap_slot_set(rc, item->new_slot, remap_word(item->block, REMAP_ENTRY_MAPPED, reason, generation));
+		remap_slot_set(rc, item->new_slot,
+			       remap_word(item->block, REMAP_ENTRY_MAPPED, reason, generation));
 	}
 }
 
@@ -374,17 +390,22 @@ static void switch_items(struct remap *rc, unsigned int nr, enum remap_reason re
 		atomic64_inc(counter);
 		trace_dm_remap_relocate(remap_devt(rc), item->block << rc->block_shift,
 					remap_sectors_in_block(rc, item->block),
-					rc->spare_offset + remap_slot_sector(rc, item->new_slot), reason, item->unread);
+					rc->spare_offset + remap_slot_sector(rc, item->new_slot),
+					reason, item->unread);
 		if (item->old_slot == REMAP_NO_SLOT) {
 			atomic64_inc(&rc->count.mapped_blocks);
 			continue;
 		}
 		/* It failed, or it would not have been left. */
 		remap_masks_set(rc, item->old_slot, 0, 0);
-		remap_slot_set(rc, item->old_slot, remap_word(0, REMAP_ENTRY_RETIRED, REMAP_REASON_NONE, 0));
+		remap_slot_set(rc, item->old_slot,
+			       remap_word(0, REMAP_ENTRY_RETIRED, REMAP_REASON_NONE, 0));
 		freed = true;
 	}
-	/* If this fails the old entry stays on disk with its older generation, and no further move starts before it is gone. */
+	/*
+	 * If this fails the old entry stays on disk with its older generation, and no further move
+	 * starts before it is gone.
+	 */
 	if (freed)
 		remap_meta_commit(rc, &touched);
 }
@@ -400,7 +421,8 @@ static void report_fill(struct remap *rc)
 
 	for (i = 0; i < ARRAY_SIZE(marks); i++)
 		if (percent >= marks[i] && rc->last_percent < marks[i]) {
-			DMWARN("%s: the spare is %u %% full, %llu blocks are left", rc->name, percent, nr_free);
+			DMWARN("%s: the spare is %u %% full, %llu blocks are left", rc->name,
+			       percent, nr_free);
 			break;
 		}
 	rc->last_percent = percent;
@@ -425,18 +447,20 @@ static void report(struct remap *rc, unsigned int nr, enum remap_reason reason)
 		atomic64_add(nr - moved, &rc->count.failed_relocations);
 	if (!moved)
 		return;
-	DMWARN_LIMIT("%s: %s: moved %u blocks from sector %llu on to the spare, %u sectors unread, %u lost", rc->name,
-		     remap_reason_name(reason), moved, (u64)first << rc->block_shift, unread, lost);
+	DMWARN_LIMIT(
+		"%s: %s: moved %u blocks from sector %llu on to the spare, %u sectors unread, %u lost",
+		rc->name, remap_reason_name(reason), moved, (u64)first << rc->block_shift, unread,
+		lost);
 	report_fill(rc);
 	remap_event(rc);
 }
 
 /*
- * Moves the first @nr of rc->item, ordered by block, together. On return item->moves tells which did. @bios: writes to lay
- * over them. Returns how many items were looked at before @deadline.
+ * Moves the first @nr of rc->item, ordered by block, together. On return item->moves tells which
+ * did. @bios: writes to lay over them. Returns how many items were looked at before @deadline.
  */
-static unsigned int relocate(struct remap *rc, unsigned int nr, enum remap_reason reason, struct bio_list *bios,
-			     unsigned long deadline)
+static unsigned int relocate(struct remap *rc, unsigned int nr, enum remap_reason reason,
+			     struct bio_list *bios, unsigned long deadline)
 {
 	bool touched = false;
 	struct bio *bio;
@@ -452,7 +476,8 @@ static unsigned int relocate(struct remap *rc, unsigned int nr, enum remap_reaso
 		rc->item[i].old_slot = slot_of(rc, rc->item[i].block);
 		rc->item[i].unread = 0;
 		rc->item[i].lost = 0;
-		rc->item[i].moves = reason == REMAP_REASON_RESCUE || rc->item[i].old_slot == REMAP_NO_SLOT;
+		rc->item[i].moves = reason == REMAP_REASON_RESCUE ||
+				    rc->item[i].old_slot == REMAP_NO_SLOT;
 	}
 	nr = read_items(rc, nr, deadline);
 	if (bios)
@@ -494,7 +519,8 @@ static struct remap_item *item_of(struct remap *rc, unsigned int *nr, u64 block)
 }
 
 /* Writes a part of one block to where it lives now; what was unread or lost there is healed. */
-static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector, void *buf, unsigned int nr_sectors)
+static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector, void *buf,
+			       unsigned int nr_sectors)
 {
 	u64 block = sector >> rc->block_shift;
 	unsigned int at = sector & (remap_block_sectors(rc) - 1);
@@ -506,7 +532,8 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 		return BLK_STS_IOERR;
 	if (slot == REMAP_NO_SLOT)
 		return remap_main_io(rc, REQ_OP_WRITE | fua, sector, buf, nr_sectors);
-	status = remap_spare_io(rc, REQ_OP_WRITE | fua, remap_slot_sector(rc, slot) + at, buf, nr_sectors);
+	status = remap_spare_io(rc, REQ_OP_WRITE | fua, remap_slot_sector(rc, slot) + at, buf,
+				nr_sectors);
 	if (status)
 		return status;
 	masks_of(rc, slot, &unread, &lost);
@@ -520,15 +547,15 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 }
 
 /*
- * Tries each block's part of a write again; an item for each that fails. *@main_status: what main said of those that it failed.
- * True: main took some of it.
+ * Tries each block's part of a write again; an item for each that fails. *@main_status: what main
+ * said of those that it failed. True: main took some of it.
  */
-static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, sector_t end, unsigned int *nr,
-			blk_status_t *main_status)
+static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, sector_t end,
+			unsigned int *nr, blk_status_t *main_status)
 {
 	struct remap_io *io = remap_io(bio);
 	bool only_block = io->status && remap_io_sector(rc, bio) >> rc->block_shift ==
-					(remap_io_end(rc, bio) - 1) >> rc->block_shift;
+						(remap_io_end(rc, bio) - 1) >> rc->block_shift;
 	bool main_answers = false;
 
 	while (start < end) {
@@ -539,7 +566,8 @@ static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, secto
 
 		if (!only_block || !on_main) {
 			copy_bio(rc, bio, start, rc->scratch, block_end - start, false);
-			status = write_home(rc, bio->bi_opf & REQ_FUA, start, rc->scratch, block_end - start);
+			status = write_home(rc, bio->bi_opf & REQ_FUA, start, rc->scratch,
+					    block_end - start);
 			main_answers |= !status && on_main;
 		}
 		if (status) {
@@ -560,7 +588,8 @@ static void mark_given(struct remap *rc, struct bio *bio, struct remap_item *ite
 {
 	sector_t block_start = item->block << rc->block_shift;
 	sector_t start = max(remap_io_sector(rc, bio), block_start);
-	sector_t end = min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
+	sector_t end =
+		min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
 
 	if (start < end)
 		item->given_units |= units_mask(rc, start - block_start, end - start);
@@ -583,8 +612,8 @@ static bool all_moved(struct remap *rc, unsigned int nr, sector_t start, sector_
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		if (rc->item[i].block >= start >> rc->block_shift && rc->item[i].block <= (end - 1) >> rc->block_shift &&
-		    !rc->item[i].moves)
+		if (rc->item[i].block >= start >> rc->block_shift &&
+		    rc->item[i].block <= (end - 1) >> rc->block_shift && !rc->item[i].moves)
 			return false;
 	return true;
 }
@@ -637,7 +666,8 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 
 static unsigned int bio_blocks(struct remap *rc, struct bio *bio)
 {
-	return ((remap_io_end(rc, bio) - 1) >> rc->block_shift) - (remap_io_sector(rc, bio) >> rc->block_shift) + 1;
+	return ((remap_io_end(rc, bio) - 1) >> rc->block_shift) -
+	       (remap_io_sector(rc, bio) >> rc->block_shift) + 1;
 }
 
 /* Takes writes from @from: as many as one batch can hold, or one that is larger. */
@@ -648,7 +678,8 @@ static void serve_write_list(struct remap *rc, struct bio_list *from)
 	struct bio *bio;
 
 	bio_list_init(&bios);
-	while ((bio = bio_list_peek(from)) && (!nr_blocks || nr_blocks + bio_blocks(rc, bio) <= remap_batch_blocks(rc))) {
+	while ((bio = bio_list_peek(from)) &&
+	       (!nr_blocks || nr_blocks + bio_blocks(rc, bio) <= remap_batch_blocks(rc))) {
 		nr_blocks += bio_blocks(rc, bio);
 		bio_list_add(&bios, bio_list_pop(from));
 	}
@@ -662,7 +693,8 @@ static void serve_write_list(struct remap *rc, struct bio_list *from)
 
 		bio = bio_list_peek(&bios);
 		first = remap_io(bio)->status;
-		for (at = round_down(remap_io_sector(rc, bio), batch); at < remap_io_end(rc, bio); at += batch) {
+		for (at = round_down(remap_io_sector(rc, bio), batch); at < remap_io_end(rc, bio);
+		     at += batch) {
 			remap_io(bio)->status = first;
 			serve_writes(rc, &bios, at, at + batch);
 			if (remap_io(bio)->status)
@@ -677,7 +709,8 @@ static void serve_write_list(struct remap *rc, struct bio_list *from)
 /* Reads that failed, or that touch unread or lost sectors */
 
 /* Brings unread sectors along, if they read now. */
-static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned int at, void *buf, unsigned int nr_sectors)
+static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned int at, void *buf,
+				 unsigned int nr_sectors)
 {
 	struct remap_masks *masks = xa_load(&rc->masks, slot);
 	blk_status_t status;
@@ -691,19 +724,22 @@ static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned
 	}
 	if (!rc->read_only &&
 	    !remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, slot) + at, buf, nr_sectors) &&
-	    !remap_masks_set(rc, slot, masks->unread & ~units_mask(rc, at, nr_sectors), masks->lost))
+	    !remap_masks_set(rc, slot, masks->unread & ~units_mask(rc, at, nr_sectors),
+			     masks->lost))
 		remap_slot_dirty(rc, slot);
 	return BLK_STS_OK;
 }
 
 /* A part of a block that lives on the spare, piece by piece of one kind. */
-static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned int at, void *buf, unsigned int nr_sectors)
+static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned int at, void *buf,
+				unsigned int nr_sectors)
 {
 	blk_status_t result = BLK_STS_OK;
 	unsigned int end = at + nr_sectors;
 
 	while (at < end) {
-		unsigned int nr = min((1u << rc->unit_shift) - (at & ((1u << rc->unit_shift) - 1)), end - at);
+		unsigned int nr =
+			min((1u << rc->unit_shift) - (at & ((1u << rc->unit_shift) - 1)), end - at);
 		u32 unit = units_mask(rc, at, nr);
 		blk_status_t status;
 		u32 unread, lost;
@@ -719,7 +755,8 @@ static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned 
 		else if (unread & unit)
 			status = fetch_unread(rc, slot, block, at, buf, nr);
 		else
-			status = remap_spare_io(rc, REQ_OP_READ, remap_slot_sector(rc, slot) + at, buf, nr);
+			status = remap_spare_io(rc, REQ_OP_READ, remap_slot_sector(rc, slot) + at,
+						buf, nr);
 		if (status)
 			result = status;
 		at += nr;
@@ -729,7 +766,8 @@ static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned 
 }
 
 /* A part of a block that lives on main. What fails is noted in *@bad. */
-static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, void *buf, unsigned int nr_sectors, u32 *bad)
+static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, void *buf,
+				  unsigned int nr_sectors, u32 *bad)
 {
 	sector_t start = block << rc->block_shift;
 	unsigned int step = physical_sectors(rc);
@@ -748,7 +786,8 @@ static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, 
 			result = status;
 			if (!remap_status_is_media(status))
 				return status;
-			*bad |= units_mask(rc, first, min(step, remap_sectors_in_block(rc, block) - first));
+			*bad |= units_mask(rc, first,
+					   min(step, remap_sectors_in_block(rc, block) - first));
 		}
 		at += nr;
 		buf += nr << SECTOR_SHIFT;
@@ -783,14 +822,16 @@ static void serve_read(struct remap *rc, struct bio *bio)
 	unsigned int nr = 0;
 
 	/* Nothing to be learnt from a main that is away, and nobody served by waiting for it. */
-	if (rc->main_away && io->status && io->status != BLK_STS_MEDIUM && !(io->flags & REMAP_IO_SPARE)) {
+	if (rc->main_away && io->status && io->status != BLK_STS_MEDIUM &&
+	    !(io->flags & REMAP_IO_SPARE)) {
 		remap_complete(rc, bio, io->status);
 		return;
 	}
 	while (start < end) {
 		u64 block = start >> rc->block_shift;
 		unsigned int at = start & (remap_block_sectors(rc) - 1);
-		unsigned int nr_sectors = min_t(sector_t, end - start, remap_block_sectors(rc) - at);
+		unsigned int nr_sectors =
+			min_t(sector_t, end - start, remap_block_sectors(rc) - at);
 		u32 slot = slot_of(rc, block);
 		blk_status_t status;
 		u32 bad = 0;
@@ -832,13 +873,15 @@ static void serve_later(struct remap *rc)
 	blk_status_t status = BLK_STS_OK;
 	bool main_answers = false;
 
-	for (tried = 0; tried < LATER_BLOCKS && range->first <= range->last; tried++, range->first++) {
+	for (tried = 0; tried < LATER_BLOCKS && range->first <= range->last;
+	     tried++, range->first++) {
 		blk_status_t block_status;
 		u32 bad = 0;
 
 		if (slot_of(rc, range->first) != REMAP_NO_SLOT)
 			continue;
-		block_status = read_unmapped(rc, range->first, 0, rc->scratch, remap_sectors_in_block(rc, range->first), &bad);
+		block_status = read_unmapped(rc, range->first, 0, rc->scratch,
+					     remap_sectors_in_block(rc, range->first), &bad);
 		main_answers |= !block_status;
 		if (bad) {
 			status = block_status;
@@ -914,7 +957,8 @@ static int lock_for_message(struct remap *rc)
 {
 	if (mutex_lock_interruptible(&rc->engine))
 		return -EINTR;
-	if (rc->mode != REMAP_MODE_FAILED && rc->mode != REMAP_MODE_RO && rc->mode != REMAP_MODE_INIT)
+	if (rc->mode != REMAP_MODE_FAILED && rc->mode != REMAP_MODE_RO &&
+	    rc->mode != REMAP_MODE_INIT)
 		return 0;
 	mutex_unlock(&rc->engine);
 	return -EROFS;
@@ -961,7 +1005,8 @@ static bool release_copy(struct remap *rc, unsigned int i)
 	unsigned int nr_sectors = remap_sectors_in_block(rc, item->block);
 	void *buf = remap_item_buf(rc, i);
 
-	return !remap_spare_io(rc, REQ_OP_READ, remap_slot_sector(rc, item->old_slot), buf, nr_sectors) &&
+	return !remap_spare_io(rc, REQ_OP_READ, remap_slot_sector(rc, item->old_slot), buf,
+			       nr_sectors) &&
 	       !remap_main_io(rc, REQ_OP_WRITE, item->block << rc->block_shift, buf, nr_sectors);
 }
 
@@ -999,7 +1044,8 @@ static bool release_commit(struct remap *rc, unsigned int nr)
 	return done;
 }
 
-int remap_engine_release(struct remap *rc, sector_t sector, sector_t count, struct remap_moved *moved)
+int remap_engine_release(struct remap *rc, sector_t sector, sector_t count,
+			 struct remap_moved *moved)
 {
 	u64 block = sector >> rc->block_shift;
 	u64 end = ((sector + count - 1) >> rc->block_shift) + 1;
@@ -1013,9 +1059,12 @@ int remap_engine_release(struct remap *rc, sector_t sector, sector_t count, stru
 		return r;
 	noio = memalloc_noio_save();
 	rcu_read_lock();
-	for (block = remap_map_next(&rc->map, block, end); block < end && nr < remap_batch_blocks(rc);
+	for (block = remap_map_next(&rc->map, block, end);
+	     block < end && nr < remap_batch_blocks(rc);
 	     block = remap_map_next(&rc->map, block + 1, end))
-		rc->item[nr++] = (struct remap_item){ .block = block, .old_slot = remap_map_lookup(&rc->map, block) };
+		rc->item[nr++] =
+			(struct remap_item){ .block = block,
+					     .old_slot = remap_map_lookup(&rc->map, block) };
 	rcu_read_unlock();
 	end = block;
 	if (remap_meta_is_dirty(rc))
@@ -1023,7 +1072,8 @@ int remap_engine_release(struct remap *rc, sector_t sector, sector_t count, stru
 	if (!r && nr) {
 		hold(rc, nr);
 		for (done = 0; done < nr && !(done && time_after(jiffies, deadline)); done++)
-			rc->item[done].moves = !xa_load(&rc->masks, rc->item[done].old_slot) && release_copy(rc, done);
+			rc->item[done].moves = !xa_load(&rc->masks, rc->item[done].old_slot) &&
+					       release_copy(rc, done);
 		if (done < nr)
 			end = rc->item[done].block;
 		if (!release_commit(rc, done))
@@ -1034,7 +1084,8 @@ int remap_engine_release(struct remap *rc, sector_t sector, sector_t count, stru
 		remap_event(rc);
 	}
 	moved->next_sector = min_t(sector_t, (sector_t)end << rc->block_shift, sector + count);
-	if (rc->mode == REMAP_MODE_NO_NEW_MAPS && !remap_meta_is_dirty(rc) && !remap_spare_is_full(rc))
+	if (rc->mode == REMAP_MODE_NO_NEW_MAPS && !remap_meta_is_dirty(rc) &&
+	    !remap_spare_is_full(rc))
 		remap_set_mode(rc, REMAP_MODE_RW);
 	memalloc_noio_restore(noio);
 	mutex_unlock(&rc->engine);

@@ -11,10 +11,10 @@
 #include <endian.h>
 #include <string.h>
 #define static_assert_size(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
-#define le32_to_cpu le32toh
-#define le64_to_cpu le64toh
-#define cpu_to_le32 htole32
-#define cpu_to_le64 htole64
+#define le32_to_cpu			le32toh
+#define le64_to_cpu			le64toh
+#define cpu_to_le32			htole32
+#define cpu_to_le64			htole64
 static inline u64 div_u64(u64 a, u32 b)
 {
 	return a / b;
@@ -29,7 +29,10 @@ static_assert_size(struct remap_meta_disk, REMAP_META_BYTES);
 static_assert_size(struct remap_entry_disk, 16);
 
 #ifndef __KERNEL__
-/* CRC-32C (Castagnoli, reflected 0x82f63b78), without the final inversion, as the kernel's crc32c(). */
+/*
+ * CRC-32C (Castagnoli, reflected 0x82f63b78), without the final inversion, as the kernel's
+ * crc32c().
+ */
 static u32 crc32c(u32 crc, const void *data, size_t bytes)
 {
 	static u32 table[256];
@@ -77,7 +80,10 @@ static bool is_power_of_two(u32 n)
 	return n && !(n & (n - 1));
 }
 
-/* Sectors of one copy of @nr_metas metadata blocks, rounded up so that slots stay aligned to blocks. */
+/*
+ * Sectors of one copy of @nr_metas metadata blocks, rounded up so that slots stay aligned to
+ * blocks.
+ */
 static u64 meta_area_sectors(const struct remap_super *super, u32 nr_metas)
 {
 	u64 mask = super->block_sectors - 1;
@@ -87,7 +93,8 @@ static u64 meta_area_sectors(const struct remap_super *super, u32 nr_metas)
 
 static u64 full_group_sectors(const struct remap_super *super)
 {
-	return 2 * meta_area_sectors(super, REMAP_METAS_PER_GROUP) + (u64)REMAP_SLOTS_PER_GROUP * super->block_sectors;
+	return 2 * meta_area_sectors(super, REMAP_METAS_PER_GROUP) +
+	       (u64)REMAP_SLOTS_PER_GROUP * super->block_sectors;
 }
 
 /* Slots that fit, with their metadata, into a short group of @sectors. */
@@ -95,7 +102,10 @@ static u32 short_group_slots(const struct remap_super *super, u64 sectors)
 {
 	u32 nr_metas;
 
-	/* With m metadata blocks there is room for at most m * 252 slots: take the first m that has room to spare. */
+	/*
+	 * With m metadata blocks there is room for at most m * 252 slots: take the first m that has
+	 * room to spare.
+	 */
 	for (nr_metas = 1; nr_metas <= REMAP_METAS_PER_GROUP; nr_metas++) {
 		u64 meta = 2 * meta_area_sectors(super, nr_metas);
 		u64 nr_slots;
@@ -105,9 +115,13 @@ static u32 short_group_slots(const struct remap_super *super, u64 sectors)
 		nr_slots = div_u64(sectors - meta, super->block_sectors);
 		if (nr_slots <= nr_metas * REMAP_ENTRIES_PER_META)
 			return nr_slots;
-		/* One more metadata block may cost more slots than it describes: then these are all. */
+		/*
+		 * One more metadata block may cost more slots than it describes: then these are
+		 * all.
+		 */
 		meta = 2 * meta_area_sectors(super, nr_metas + 1);
-		if (meta + ((u64)nr_metas * REMAP_ENTRIES_PER_META + 1) * super->block_sectors > sectors)
+		if (meta + ((u64)nr_metas * REMAP_ENTRIES_PER_META + 1) * super->block_sectors >
+		    sectors)
 			return nr_metas * REMAP_ENTRIES_PER_META;
 	}
 	return 0;
@@ -118,7 +132,8 @@ static u32 segment_groups(const struct remap_super *super, const struct remap_se
 	u64 group_sectors = full_group_sectors(super);
 	u64 nr_full = div_u64(segment->nr_sectors, group_sectors);
 
-	return nr_full + (short_group_slots(super, segment->nr_sectors - nr_full * group_sectors) > 0);
+	return nr_full +
+	       (short_group_slots(super, segment->nr_sectors - nr_full * group_sectors) > 0);
 }
 
 u32 remap_nr_groups(const struct remap_super *super)
@@ -147,11 +162,14 @@ bool remap_group_place(const struct remap_super *super, u32 group, struct remap_
 		}
 		start = segment->start_sector + group * group_sectors;
 		sectors = segment->nr_sectors - group * group_sectors;
-		place->nr_slots = sectors >= group_sectors ? REMAP_SLOTS_PER_GROUP : short_group_slots(super, sectors);
-		place->nr_metas = (place->nr_slots + REMAP_ENTRIES_PER_META - 1) / REMAP_ENTRIES_PER_META;
+		place->nr_slots = sectors >= group_sectors ? REMAP_SLOTS_PER_GROUP
+							   : short_group_slots(super, sectors);
+		place->nr_metas =
+			(place->nr_slots + REMAP_ENTRIES_PER_META - 1) / REMAP_ENTRIES_PER_META;
 		place->copy_sector[0] = start;
 		place->slot_sector = start + meta_area_sectors(super, place->nr_metas);
-		place->copy_sector[1] = place->slot_sector + (u64)place->nr_slots * super->block_sectors;
+		place->copy_sector[1] =
+			place->slot_sector + (u64)place->nr_slots * super->block_sectors;
 		return true;
 	}
 	return false;
@@ -167,7 +185,8 @@ u64 remap_nr_slots(const struct remap_super *super)
 		u64 nr_full = div_u64(super->segment[i].nr_sectors, group_sectors);
 
 		nr_slots += nr_full * REMAP_SLOTS_PER_GROUP +
-			    short_group_slots(super, super->segment[i].nr_sectors - nr_full * group_sectors);
+			    short_group_slots(super, super->segment[i].nr_sectors -
+							     nr_full * group_sectors);
 	}
 	return nr_slots;
 }
@@ -193,26 +212,32 @@ static bool super_is_sane(const struct remap_super *super)
 	u64 end = REMAP_HEADER_SECTORS;
 	u32 i;
 
-	if (!is_power_of_two(super->block_sectors) || super->block_sectors < REMAP_BLOCK_SECTORS_MIN ||
-	    super->block_sectors > REMAP_BLOCK_SECTORS_MAX || !is_power_of_two(super->unit_sectors) || super->unit_sectors > super->block_sectors ||
+	if (!is_power_of_two(super->block_sectors) ||
+	    super->block_sectors < REMAP_BLOCK_SECTORS_MIN ||
+	    super->block_sectors > REMAP_BLOCK_SECTORS_MAX ||
+	    !is_power_of_two(super->unit_sectors) || super->unit_sectors > super->block_sectors ||
 	    super->block_sectors / super->unit_sectors > REMAP_UNITS_PER_BLOCK_MAX)
 		return false;
 	if (!super->main_sectors || remap_nr_blocks(super) > REMAP_BLOCKS_MAX)
 		return false;
-	if (!super->nr_segments || super->nr_segments > REMAP_SEGMENTS_MAX || super->nr_fenced > REMAP_FENCED_MAX)
+	if (!super->nr_segments || super->nr_segments > REMAP_SEGMENTS_MAX ||
+	    super->nr_fenced > REMAP_FENCED_MAX)
 		return false;
 	for (i = 0; i < super->nr_segments; i++) {
 		const struct remap_segment *segment = &super->segment[i];
 
-		if (segment->start_sector < end || segment->nr_sectors > (1ull << 50) || segment->start_sector > (1ull << 50))
+		if (segment->start_sector < end || segment->nr_sectors > (1ull << 50) ||
+		    segment->start_sector > (1ull << 50))
 			return false;
 		end = segment->start_sector + segment->nr_sectors;
 	}
-	return remap_nr_slots(super) <= REMAP_SLOTS_MAX && super->nr_groups_initialised <= remap_nr_groups(super) &&
+	return remap_nr_slots(super) <= REMAP_SLOTS_MAX &&
+	       super->nr_groups_initialised <= remap_nr_groups(super) &&
 	       (u64)remap_nr_groups(super) * REMAP_SLOTS_PER_GROUP <= REMAP_SLOTS_MAX;
 }
 
-enum remap_super_error remap_super_decode(struct remap_super *super, const struct remap_super_disk *disk)
+enum remap_super_error remap_super_decode(struct remap_super *super,
+					  const struct remap_super_disk *disk)
 {
 	u32 i;
 
@@ -307,7 +332,8 @@ bool remap_is_fenced(const struct remap_super *super, u64 index, unsigned int co
 	return false;
 }
 
-void remap_meta_empty(struct remap_meta_disk *meta, const struct remap_super *super, u64 index, u64 sequence)
+void remap_meta_empty(struct remap_meta_disk *meta, const struct remap_super *super, u64 index,
+		      u64 sequence)
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->magic = cpu_to_le32(REMAP_META_MAGIC);
@@ -323,10 +349,12 @@ void remap_meta_seal(struct remap_meta_disk *meta)
 	meta->crc = cpu_to_le32(meta_checksum(meta));
 }
 
-bool remap_meta_check(const struct remap_meta_disk *meta, const struct remap_super *super, u64 index)
+bool remap_meta_check(const struct remap_meta_disk *meta, const struct remap_super *super,
+		      u64 index)
 {
 	return le32_to_cpu(meta->magic) == REMAP_META_MAGIC && le64_to_cpu(meta->index) == index &&
-	       !memcmp(meta->uuid, super->uuid, sizeof(meta->uuid)) && le32_to_cpu(meta->crc) == meta_checksum(meta);
+	       !memcmp(meta->uuid, super->uuid, sizeof(meta->uuid)) &&
+	       le32_to_cpu(meta->crc) == meta_checksum(meta);
 }
 
 bool remap_entry_check(const struct remap_super *super, u64 word, u32 unread, u32 lost)
@@ -334,9 +362,11 @@ bool remap_entry_check(const struct remap_super *super, u64 word, u32 unread, u3
 	u32 nr_units = super->block_sectors / super->unit_sectors;
 	u32 beyond = nr_units == 32 ? 0 : ~((1u << nr_units) - 1);
 
-	if (remap_word_state(word) > REMAP_ENTRY_RETIRED_MAPPED || remap_word_reason(word) > REMAP_REASON_PROACTIVE)
+	if (remap_word_state(word) > REMAP_ENTRY_RETIRED_MAPPED ||
+	    remap_word_reason(word) > REMAP_REASON_PROACTIVE)
 		return false;
 	if (!remap_word_maps(word))
 		return !unread && !lost;
-	return remap_word_block(word) < remap_nr_blocks(super) && !(unread & lost) && !((unread | lost) & beyond);
+	return remap_word_block(word) < remap_nr_blocks(super) && !(unread & lost) &&
+	       !((unread | lost) & beyond);
 }

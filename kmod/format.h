@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is on the spare. Pure C: the kernel module, the command line tools and the unit tests build this same file.
+ * What is on the spare. Pure C: the kernel module, the command line tools and the unit tests build
+ * this same file.
  *
  *   sector 0          superblock, copy A
  *   1 MiB - 4 KiB     superblock, copy B
@@ -11,11 +12,13 @@
  *
  *   metadata blocks, copy A | slots | metadata blocks, copy B
  *
- * so that the copies of one metadata block are as far apart as the group is long (63 MiB). Groups are initialised in
- * order, on first use; the superblock says how many are. All integers are little-endian.
+ * so that the copies of one metadata block are as far apart as the group is long (63 MiB). Groups
+ * are initialised in order, on first use; the superblock says how many are. All integers are
+ * little-endian.
  *
- * Which of two copies is right is decided by the sequence number inside, after UUID, index and CRC-32C were found good.
- * A copy that could not be written is listed in the superblock's fence before the other copy alone is relied on.
+ * Which of two copies is right is decided by the sequence number inside, after UUID, index and
+ * CRC-32C were found good. A copy that could not be written is listed in the superblock's fence
+ * before the other copy alone is relied on.
  */
 #ifndef REMAP_FORMAT_H
 #define REMAP_FORMAT_H
@@ -56,7 +59,10 @@ typedef uint64_t u64;
 #define REMAP_SLOTS_MAX			((1u << 30) - 2)
 #define REMAP_BLOCKS_MAX		(1ull << 34)
 
-/* Feature bits: none are defined by version 1. Unknown ro_compat: read-only activation. Unknown incompat: none. */
+/*
+ * Feature bits: none are defined by version 1. Unknown ro_compat: read-only activation. Unknown
+ * incompat: none.
+ */
 #define REMAP_RO_COMPAT_KNOWN		0u
 #define REMAP_INCOMPAT_KNOWN		0u
 
@@ -105,8 +111,9 @@ enum remap_reason {
 /*
  * word: bits 0-39 main block, 40-43 state, 44-47 reason, 48-63 generation.
  *
- * The generation goes up by one each time that a block moves from one slot to another. The old slot is freed durably before the
- * block may move again, so at most two entries ever name one block, and comparing modulo 2^16 (RFC 1982) is enough.
+ * The generation goes up by one each time that a block moves from one slot to another. The old slot
+ * is freed durably before the block may move again, so at most two entries ever name one block, and
+ * comparing modulo 2^16 (RFC 1982) is enough.
  */
 struct remap_entry_disk {
 	__le64 word;
@@ -216,12 +223,16 @@ void remap_super_encode(struct remap_super_disk *disk, const struct remap_super 
 const char *remap_super_error_text(enum remap_super_error error);
 
 /*
- * Lays out a spare's area of @area_sectors for blocks of @super->block_sectors: one segment after the header. The rest of
- * @super is left alone. False: too small, there is no room for a single slot.
+ * Lays out a spare's area of @area_sectors for blocks of @super->block_sectors: one segment after
+ * the header. The rest of @super is left alone. False: too small, there is no room for a single
+ * slot.
  */
 bool remap_super_layout(struct remap_super *super, u64 area_sectors);
 
-/* Groups and slots of the whole layout. Slots are numbered group * REMAP_SLOTS_PER_GROUP + place; short groups leave gaps. */
+/*
+ * Groups and slots of the whole layout. Slots are numbered group * REMAP_SLOTS_PER_GROUP + place;
+ * short groups leave gaps.
+ */
 u32 remap_nr_groups(const struct remap_super *super);
 u64 remap_nr_slots(const struct remap_super *super);
 

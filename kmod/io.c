@@ -8,11 +8,11 @@
 #include <linux/random.h>
 #include <linux/vmalloc.h>
 
-#define PROBE_MS	1000	/* between two looks at a main that is away */
-#define PROBES		4	/* places that are read before main is called away */
+#define PROBE_MS 1000 /* between two looks at a main that is away */
+#define PROBES	 4    /* places that are read before main is called away */
 
-static blk_status_t own_io(struct remap *rc, struct block_device *bdev, blk_opf_t opf, sector_t sector, void *buf,
-			   unsigned int nr_sectors)
+static blk_status_t own_io(struct remap *rc, struct block_device *bdev, blk_opf_t opf,
+			   sector_t sector, void *buf, unsigned int nr_sectors)
 {
 	struct bio *bio = &rc->own_bio;
 	size_t left = (size_t)nr_sectors << SECTOR_SHIFT;
@@ -40,14 +40,17 @@ static blk_status_t own_io(struct remap *rc, struct block_device *bdev, blk_opf_
 	return status;
 }
 
-blk_status_t remap_main_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf, unsigned int nr_sectors)
+blk_status_t remap_main_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf,
+			   unsigned int nr_sectors)
 {
 	return own_io(rc, rc->main->bdev, opf, rc->main_offset + sector, buf, nr_sectors);
 }
 
-blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf, unsigned int nr_sectors)
+blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf,
+			    unsigned int nr_sectors)
 {
-	blk_status_t status = own_io(rc, rc->spare->bdev, opf, rc->spare_offset + sector, buf, nr_sectors);
+	blk_status_t status =
+		own_io(rc, rc->spare->bdev, opf, rc->spare_offset + sector, buf, nr_sectors);
 
 	if (op_is_write(opf))
 		remap_spare_written(rc);
@@ -81,8 +84,8 @@ static void set_away(struct remap *rc, bool away)
 	WRITE_ONCE(rc->main_away, away);
 	WRITE_ONCE(rc->storm_left, rc->storm_budget);
 	if (away) {
-		DMWARN("%s: all of main fails: only %u blocks more are moved until it answers", rc->name,
-		       rc->storm_budget);
+		DMWARN("%s: all of main fails: only %u blocks more are moved until it answers",
+		       rc->name, rc->storm_budget);
 		queue_delayed_work(rc->wq, &rc->probe_work, msecs_to_jiffies(PROBE_MS));
 	} else {
 		DMINFO("%s: main answers again", rc->name);
@@ -90,7 +93,10 @@ static void set_away(struct remap *rc, bool away)
 	remap_event(rc);
 }
 
-/* Reads a few places of main, none within 1 MiB of @sector where main is large enough. Does any answer? */
+/*
+ * Reads a few places of main, none within 1 MiB of @sector where main is large enough. Does any
+ * answer?
+ */
 static bool probe(struct remap *rc, sector_t sector)
 {
 	unsigned int nr_sectors = max(bdev_logical_block_size(rc->main->bdev) >> SECTOR_SHIFT, 1u);

@@ -2,13 +2,15 @@
 /*
  * The map in memory: a bitmap of grains over an open-addressing hash of 64-bit cells.
  *
- * A cell is block << 30 | slot, read and written whole, so readers need no lock: a cell is empty, a tombstone, or one
- * mapping. A tombstone is never reused; it goes when the table is rebuilt. Eight neighbouring blocks hash to one cache line,
- * so a run costs a line for eight of its blocks. At most half of the cells are used: 16 to 32 bytes a mapping, and a
- * rebuild needs the old and the new table for a moment.
+ * A cell is block << 30 | slot, read and written whole, so readers need no lock: a cell is empty, a
+ * tombstone, or one mapping. A tombstone is never reused; it goes when the table is rebuilt. Eight
+ * neighbouring blocks hash to one cache line, so a run costs a line for eight of its blocks. At
+ * most half of the cells are used: 16 to 32 bytes a mapping, and a rebuild needs the old and the
+ * new table for a moment.
  *
- * The bitmap answers for blocks that are not mapped, which nearly all are, and gives the map its order. A grain is 64 KiB
- * at 4 KiB a block, or larger where main is so large that the bitmap would exceed 8 MiB.
+ * The bitmap answers for blocks that are not mapped, which nearly all are, and gives the map its
+ * order. A grain is 64 KiB at 4 KiB a block, or larger where main is so large that the bitmap would
+ * exceed 8 MiB.
  */
 #include "map.h"
 #include "format.h"
@@ -23,16 +25,16 @@
 #define CELL_TOMBSTONE	(U64_MAX - 1)
 #define SLOT_BITS	30
 #define SLOT_MASK	((1u << SLOT_BITS) - 1)
-#define LINE_SHIFT	3		/* cells in a cache line, as a power of two */
+#define LINE_SHIFT	3 /* cells in a cache line, as a power of two */
 
-#define GRAIN_SHIFT_MIN	4
+#define GRAIN_SHIFT_MIN 4
 #define GRAINS_MAX	(64u << 20)
 #define CELLS_MIN	64
 
 struct remap_map_table {
 	struct rcu_head rcu;
 	unsigned int bits;
-	u32 nr_used;			/* mappings and tombstones */
+	u32 nr_used; /* mappings and tombstones */
 	u32 nr_mapped;
 	u64 cell[];
 };
@@ -50,7 +52,8 @@ static bool cell_holds(u64 cell, u64 block)
 /* Index of the first cell to look at for @block. */
 static u32 table_start(const struct remap_map_table *table, u64 block)
 {
-	return hash_64(block >> LINE_SHIFT, table->bits - LINE_SHIFT) << LINE_SHIFT | (block & ((1 << LINE_SHIFT) - 1));
+	return hash_64(block >> LINE_SHIFT, table->bits - LINE_SHIFT) << LINE_SHIFT |
+	       (block & ((1 << LINE_SHIFT) - 1));
 }
 
 /* Index of the cell that holds @block, or of the empty one that ends the search. */
@@ -93,7 +96,8 @@ int remap_map_init(struct remap_map *map, u64 nr_blocks)
 	map->grain_shift = GRAIN_SHIFT_MIN;
 	while (nr_blocks >> map->grain_shift >= GRAINS_MAX)
 		map->grain_shift++;
-	map->grains = kvcalloc(BITS_TO_LONGS((nr_blocks >> map->grain_shift) + 1), sizeof(long), GFP_KERNEL);
+	map->grains = kvcalloc(BITS_TO_LONGS((nr_blocks >> map->grain_shift) + 1), sizeof(long),
+			       GFP_KERNEL);
 	table = table_create(ilog2(CELLS_MIN));
 	RCU_INIT_POINTER(map->table, table);
 	if (map->grains && table)
@@ -145,8 +149,8 @@ void remap_map_set(struct remap_map *map, u64 block, u32 slot)
 		table->nr_used++;
 		table->nr_mapped++;
 	}
-	/* The bit first: who sees it set looks further, who sees the cell must have been let through. */
 	set_bit(block >> map->grain_shift, map->grains);
+	/* Who sees the cell must have been let through by the bit. */
 	smp_wmb();
 	WRITE_ONCE(table->cell[i], cell_make(block, slot));
 }

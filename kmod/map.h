@@ -2,7 +2,8 @@
 /*
  * Which blocks of main live on the spare, in memory.
  *
- * Readers (every I/O) take no lock and write nothing; they run inside rcu_read_lock(). Changes are serialised by the caller.
+ * Readers (every I/O) take no lock and write nothing; they run inside rcu_read_lock(). Changes are
+ * serialised by the caller.
  */
 #ifndef REMAP_MAP_H
 #define REMAP_MAP_H
@@ -15,7 +16,10 @@
 struct remap_map_table;
 
 struct remap_map {
-	/* One bit a grain of 2^grain_shift blocks: may it hold a mapped block? Most I/O is answered by one bit. */
+	/*
+	 * One bit a grain of 2^grain_shift blocks: may it hold a mapped block? Most I/O is answered
+	 * by one bit.
+	 */
 	unsigned long *grains;
 	unsigned int grain_shift;
 	u64 nr_blocks;
@@ -28,10 +32,16 @@ int remap_map_init(struct remap_map *map, u64 nr_blocks);
 /* May sleep. No reader may be left. */
 void remap_map_exit(struct remap_map *map);
 
-/* Makes sure that the next @nr inserts succeed. May sleep; allocates, so call it before I/O is held. 0 or -ENOMEM. */
+/*
+ * Makes sure that the next @nr inserts succeed. May sleep; allocates, so call it before I/O is
+ * held. 0 or -ENOMEM.
+ */
 int remap_map_reserve(struct remap_map *map, unsigned int nr);
 
-/* Sets or replaces the slot of @block. Needs a place from remap_map_reserve() where @block is new. Does not sleep. */
+/*
+ * Sets or replaces the slot of @block. Needs a place from remap_map_reserve() where @block is new.
+ * Does not sleep.
+ */
 void remap_map_set(struct remap_map *map, u64 block, u32 slot);
 
 /* Forgets @block if it is mapped. Does not sleep. */

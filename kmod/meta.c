@@ -10,21 +10,24 @@
  *   copy B of each
  *   flush, checked
  *
- * and only then is anything acknowledged or switched in memory. At every moment one copy of each metadata block is whole, and
- * the newer one is right: what it says has its data on the spare, and what only it says was not acknowledged yet. (For a single
- * metadata block FUA takes the place of the flush after each copy.)
+ * and only then is anything acknowledged or switched in memory. At every moment one copy of each
+ * metadata block is whole, and the newer one is right: what it says has its data on the spare, and
+ * what only it says was not acknowledged yet. (For a single metadata block FUA takes the place of
+ * the flush after each copy.)
  *
- * A copy that can't be written is recorded in the superblock as invalid ("fenced") before the other copy alone counts.
- * If a commit fails after it began to write, nobody knows which entries the disk holds. Memory keeps the old state, the metadata
- * block stays dirty to be written again with that old state, and until that succeeds the blocks concerned refuse writes
- * ("poisoned"): else an activation that believed the disk would find another block's version of the truth.
+ * A copy that can't be written is recorded in the superblock as invalid ("fenced") before the other
+ * copy alone counts. If a commit fails after it began to write, nobody knows which entries the disk
+ * holds. Memory keeps the old state, the metadata block stays dirty to be written again with that
+ * old state, and until that succeeds the blocks concerned refuse writes
+ * ("poisoned"): else an activation that believed the disk would find another block's version of the
+ * truth.
  */
 #include "remap.h"
 
 #include <linux/slab.h>
 #include <linux/uuid.h>
 
-#define META_COPY_BYTES	(REMAP_METAS_PER_GROUP * REMAP_META_BYTES)
+#define META_COPY_BYTES (REMAP_METAS_PER_GROUP * REMAP_META_BYTES)
 
 static struct remap_meta_disk *meta_buf(const struct remap *rc, unsigned int copy, unsigned int i)
 {
@@ -42,7 +45,8 @@ static blk_status_t super_write_copy(struct remap *rc, sector_t sector)
 {
 	blk_status_t status;
 
-	status = remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, sector, rc->super_buf, REMAP_META_SECTORS);
+	status = remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, sector, rc->super_buf,
+				REMAP_META_SECTORS);
 	if (status)
 		atomic64_inc(&rc->count.metadata_errors);
 	return status;
@@ -84,7 +88,10 @@ int remap_super_read(struct remap *rc, struct remap_super *super, const char **r
 		worst = max(worst, error);
 		if (error)
 			continue;
-		/* Copies that differ are one that a cut write left behind: not to be counted as good. */
+		/*
+		 * Copies that differ are one that a cut write left behind: not to be counted as
+		 * good.
+		 */
 		if (have && found->sequence == super->sequence) {
 			rc->super_copies++;
 			continue;
@@ -98,10 +105,12 @@ int remap_super_read(struct remap *rc, struct remap_super *super, const char **r
 	kvfree(found);
 	if (have && worst != REMAP_SUPER_NEWER_VERSION && worst != REMAP_SUPER_UNKNOWN_FEATURE)
 		return 0;
-	*reason = unreadable && worst == REMAP_SUPER_NO_MAGIC ? "superblock of the spare can't be read" :
-							       remap_super_error_text(worst);
-	return unreadable && worst == REMAP_SUPER_NO_MAGIC ? -EIO :
-	       worst == REMAP_SUPER_NO_MAGIC ? -ENOENT : -EINVAL;
+	*reason = unreadable && worst == REMAP_SUPER_NO_MAGIC
+			  ? "superblock of the spare can't be read"
+			  : remap_super_error_text(worst);
+	return unreadable && worst == REMAP_SUPER_NO_MAGIC ? -EIO
+	       : worst == REMAP_SUPER_NO_MAGIC		   ? -ENOENT
+							   : -EINVAL;
 }
 
 /* Groups */
@@ -150,19 +159,23 @@ static int group_initialise(struct remap *rc)
 	if (!group)
 		return -ENOMEM;
 	for (i = 0; i < group->place.nr_metas; i++) {
-		remap_meta_empty(meta_buf(rc, 0, i), &rc->super, (u64)index * REMAP_METAS_PER_GROUP + i, 1);
+		remap_meta_empty(meta_buf(rc, 0, i), &rc->super,
+				 (u64)index * REMAP_METAS_PER_GROUP + i, 1);
 		group->sequence[i] = 1;
 	}
 	for (copy = 0; copy < 2; copy++)
-		if (remap_spare_io(rc, REQ_OP_WRITE, group->place.copy_sector[copy], meta_buf(rc, 0, 0),
-				   group->place.nr_metas * REMAP_META_SECTORS))
+		if (remap_spare_io(rc, REQ_OP_WRITE, group->place.copy_sector[copy],
+				   meta_buf(rc, 0, 0), group->place.nr_metas * REMAP_META_SECTORS))
 			goto out_error;
 	if (remap_spare_flush(rc))
 		goto out_error;
 	rc->super.nr_groups_initialised++;
 	r = super_write(rc);
 	if (r) {
-		/* A copy of the superblock may count it all the same: it is empty, so no harm is done. */
+		/*
+		 * A copy of the superblock may count it all the same: it is empty, so no harm is
+		 * done.
+		 */
 		rc->super.nr_groups_initialised--;
 		goto out_error;
 	}
@@ -232,7 +245,8 @@ u32 remap_slot_alloc(struct remap *rc)
 		u32 place;
 
 		if (group->nr_free) {
-			place = find_next_zero_bit(group->used, group->place.nr_slots, rc->alloc_place);
+			place = find_next_zero_bit(group->used, group->place.nr_slots,
+						   rc->alloc_place);
 			if (place < group->place.nr_slots) {
 				__set_bit(place, group->used);
 				group->nr_free--;
@@ -317,7 +331,8 @@ static void meta_encode(struct remap *rc, u32 index, unsigned int i, struct rema
 	unsigned long at;
 	u32 k;
 
-	remap_meta_empty(meta, &rc->super, (u64)index * REMAP_METAS_PER_GROUP + i, ++group->sequence[i]);
+	remap_meta_empty(meta, &rc->super, (u64)index * REMAP_METAS_PER_GROUP + i,
+			 ++group->sequence[i]);
 	for (k = 0; k < nr; k++)
 		meta->entry[k].word = cpu_to_le64(group->word[first + k]);
 	rcu_read_lock();
@@ -345,12 +360,15 @@ static int fence(struct remap *rc, u32 index, unsigned int i, unsigned int copy)
 		return r;
 	}
 	rc->group[index]->fenced[copy] |= 1ull << i;
-	DMWARN("%s: copy %c of metadata block %u can't be written and is fenced", rc->name, 'A' + copy,
-	       index * REMAP_METAS_PER_GROUP + i);
+	DMWARN("%s: copy %c of metadata block %u can't be written and is fenced", rc->name,
+	       'A' + copy, index * REMAP_METAS_PER_GROUP + i);
 	return 0;
 }
 
-/* Writes @metas of a group; each metadata block is encoded anew so that every attempt has a number of its own. */
+/*
+ * Writes @metas of a group; each metadata block is encoded anew so that every attempt has a number
+ * of its own.
+ */
 static int group_commit(struct remap *rc, u32 index)
 {
 	struct remap_group *group = rc->group[index];
@@ -366,8 +384,8 @@ static int group_commit(struct remap *rc, u32 index)
 		for (i = 0; i < group->place.nr_metas; i++) {
 			if (!(metas & ~group->fenced[copy] & 1ull << i))
 				continue;
-			if (!remap_spare_io(rc, REQ_OP_WRITE | fua, meta_sector(group, copy, i), meta_buf(rc, 0, i),
-					    REMAP_META_SECTORS))
+			if (!remap_spare_io(rc, REQ_OP_WRITE | fua, meta_sector(group, copy, i),
+					    meta_buf(rc, 0, i), REMAP_META_SECTORS))
 				written[copy] |= 1ull << i;
 			else if (group->fenced[!copy] & 1ull << i || fence(rc, index, i, copy))
 				return -EIO;
@@ -434,12 +452,15 @@ static int load_error(struct remap *rc, const char *reason, u64 index)
 	return -EIO;
 }
 
-/* Reads one copy of a group's metadata; *@good has a bit for each block that could be read and is whole. */
+/*
+ * Reads one copy of a group's metadata; *@good has a bit for each block that could be read and is
+ * whole.
+ */
 static void group_read_copy(struct remap *rc, const struct remap_super *super, u32 index,
 			    const struct remap_group_place *place, unsigned int copy, u64 *good)
 {
-	bool whole = !remap_spare_io(rc, REQ_OP_READ, place->copy_sector[copy], meta_buf(rc, copy, 0),
-				     place->nr_metas * REMAP_META_SECTORS);
+	bool whole = !remap_spare_io(rc, REQ_OP_READ, place->copy_sector[copy],
+				     meta_buf(rc, copy, 0), place->nr_metas * REMAP_META_SECTORS);
 	unsigned int i;
 
 	*good = 0;
@@ -447,17 +468,21 @@ static void group_read_copy(struct remap *rc, const struct remap_super *super, u
 		struct remap_meta_disk *meta = meta_buf(rc, copy, i);
 		u64 number = (u64)index * REMAP_METAS_PER_GROUP + i;
 
-		if (!whole && remap_spare_io(rc, REQ_OP_READ, place->copy_sector[copy] + i * REMAP_META_SECTORS, meta,
-					     REMAP_META_SECTORS))
+		if (!whole && remap_spare_io(rc, REQ_OP_READ,
+					     place->copy_sector[copy] + i * REMAP_META_SECTORS,
+					     meta, REMAP_META_SECTORS))
 			continue;
 		if (remap_meta_check(meta, super, number) && !remap_is_fenced(super, number, copy))
 			*good |= 1ull << i;
 	}
 }
 
-/* Reads a group into the first half of meta_buf, the newer copy of each metadata block. *@stale: copies to be written again. */
-static int group_read(struct remap *rc, const struct remap_super *super, u32 index, const struct remap_group_place *place,
-		      u64 stale[2])
+/*
+ * Reads a group into the first half of meta_buf, the newer copy of each metadata block. *@stale:
+ * copies to be written again.
+ */
+static int group_read(struct remap *rc, const struct remap_super *super, u32 index,
+		      const struct remap_group_place *place, u64 stale[2])
 {
 	u64 good[2];
 	unsigned int i;
@@ -471,8 +496,9 @@ static int group_read(struct remap *rc, const struct remap_super *super, u32 ind
 		u64 b = good[1] & bit ? le64_to_cpu(meta_buf(rc, 1, i)->sequence) : 0;
 
 		if (!a && !b)
-			return load_error(rc, "both copies are unreadable or damaged: run remapctl repair",
-					  (u64)index * REMAP_METAS_PER_GROUP + i);
+			return load_error(
+				rc, "both copies are unreadable or damaged: run remapctl repair",
+				(u64)index * REMAP_METAS_PER_GROUP + i);
 		if (b > a)
 			memcpy(meta_buf(rc, 0, i), meta_buf(rc, 1, i), REMAP_META_BYTES);
 		if (a != b)
@@ -483,7 +509,10 @@ static int group_read(struct remap *rc, const struct remap_super *super, u32 ind
 	return 0;
 }
 
-/* Takes one entry into the map. Of two for one block the newer generation wins; the loser is freed with the first commit. */
+/*
+ * Takes one entry into the map. Of two for one block the newer generation wins; the loser is freed
+ * with the first commit.
+ */
 static int load_entry(struct remap *rc, u32 slot, u64 word, u32 unread, u32 lost)
 {
 	u64 block = remap_word_block(word);
@@ -501,7 +530,8 @@ static int load_entry(struct remap *rc, u32 slot, u64 word, u32 unread, u32 lost
 	if (other != REMAP_NO_SLOT) {
 		u32 loser = slot;
 
-		if (remap_generation_after(remap_word_generation(word), remap_word_generation(remap_slot_word(rc, other)))) {
+		if (remap_generation_after(remap_word_generation(word),
+					   remap_word_generation(remap_slot_word(rc, other)))) {
 			remap_map_set(&rc->map, block, slot);
 			loser = other;
 		}
@@ -534,14 +564,16 @@ static int group_load(struct remap *rc, u32 index)
 		return r;
 	for (i = 0; i < group->place.nr_slots; i++) {
 		unsigned int m = i / REMAP_ENTRIES_PER_META;
-		const struct remap_entry_disk *entry = &meta_buf(rc, 0, m)->entry[i % REMAP_ENTRIES_PER_META];
+		const struct remap_entry_disk *entry =
+			&meta_buf(rc, 0, m)->entry[i % REMAP_ENTRIES_PER_META];
 		u64 word = le64_to_cpu(entry->word);
 		u32 slot = index * REMAP_SLOTS_PER_GROUP + i;
 
 		group->sequence[m] = le64_to_cpu(meta_buf(rc, 0, m)->sequence);
 		if (!word && !entry->unread && !entry->lost)
 			continue;
-		if (!remap_entry_check(&rc->super, word, le32_to_cpu(entry->unread), le32_to_cpu(entry->lost)))
+		if (!remap_entry_check(&rc->super, word, le32_to_cpu(entry->unread),
+				       le32_to_cpu(entry->lost)))
 			return load_error(rc, "an entry holds impossible numbers",
 					  (u64)index * REMAP_METAS_PER_GROUP + m);
 		group->word[i] = word;
@@ -552,7 +584,8 @@ static int group_load(struct remap *rc, u32 index)
 		}
 		if (remap_word_state(word) == REMAP_ENTRY_RETIRED)
 			atomic64_inc(&rc->count.retired_blocks);
-		r = load_entry(rc, slot, word, le32_to_cpu(entry->unread), le32_to_cpu(entry->lost));
+		r = load_entry(rc, slot, word, le32_to_cpu(entry->unread),
+			       le32_to_cpu(entry->lost));
 		if (r)
 			return r;
 	}
@@ -562,8 +595,8 @@ static int group_load(struct remap *rc, u32 index)
 		for (i = 0; i < group->place.nr_metas; i++) {
 			if (!(stale[copy] & ~group->fenced[copy] & 1ull << i))
 				continue;
-			if (remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, meta_sector(group, copy, i), meta_buf(rc, 0, i),
-					   REMAP_META_SECTORS) &&
+			if (remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, meta_sector(group, copy, i),
+					   meta_buf(rc, 0, i), REMAP_META_SECTORS) &&
 			    fence(rc, index, i, copy))
 				return load_error(rc, "copies differ and can't be made to agree",
 						  (u64)index * REMAP_METAS_PER_GROUP + i);
@@ -612,7 +645,10 @@ int remap_meta_load(struct remap *rc)
 		atomic64_inc(&rc->count.metadata_errors);
 		changed = true;
 	}
-	/* Before anything else is written: a copy that is older must not be all that is left one day. */
+	/*
+	 * Before anything else is written: a copy that is older must not be all that is left one
+	 * day.
+	 */
 	if (changed && !rc->read_only) {
 		rc->reason = "superblock of the spare can't be written";
 		r = super_write(rc);
@@ -648,7 +684,8 @@ void remap_meta_unload(struct remap *rc)
 	rc->group = NULL;
 }
 
-int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block, const char **reason)
+int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block,
+			 const char **reason)
 {
 	struct remap_group_place place;
 	u64 stale[2];
@@ -656,13 +693,15 @@ int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 
 
 	*end_block = 0;
 	for (index = 0; index < super->nr_groups_initialised; index++) {
-		if (!remap_group_place(super, index, &place) || group_read(rc, super, index, &place, stale)) {
+		if (!remap_group_place(super, index, &place) ||
+		    group_read(rc, super, index, &place, stale)) {
 			*reason = "metadata of the spare can't be read";
 			return -EIO;
 		}
 		for (i = 0; i < place.nr_slots; i++) {
 			u64 word = le64_to_cpu(meta_buf(rc, 0, i / REMAP_ENTRIES_PER_META)
-						       ->entry[i % REMAP_ENTRIES_PER_META].word);
+						       ->entry[i % REMAP_ENTRIES_PER_META]
+						       .word);
 
 			if (remap_word_maps(word))
 				*end_block = max(*end_block, remap_word_block(word) + 1);

@@ -2,25 +2,27 @@
 /*
  * The path of every I/O.
  *
- * Nearly all I/O is to blocks that are not mapped while nothing is wrong: one word (attention) and one bit (the grain) say
- * so, a per-CPU counter is raised, and the bio goes to main. Nothing shared is written.
+ * Nearly all I/O is to blocks that are not mapped while nothing is wrong: one word (attention) and
+ * one bit (the grain) say so, a per-CPU counter is raised, and the bio goes to main. Nothing shared
+ * is written.
  *
- * The counter is what lets the engine wait for the I/O that was on its way before it held a range. There are two epochs: the
- * engine makes the other one current, and once every CPU has seen that (RCU), the old one can only fall. A bio that the
- * engine itself has is counted in neither, or a rescue would wait for itself.
+ * The counter is what lets the engine wait for the I/O that was on its way before it held a range.
+ * There are two epochs: the engine makes the other one current, and once every CPU has seen that
+ * (RCU), the old one can only fall. A bio that the engine itself has is counted in neither, or a
+ * rescue would wait for itself.
  */
 #include "remap.h"
 
 #include <linux/rcupdate.h>
 
-#define DRAIN_POLL	(HZ / 50 + 1)
+#define DRAIN_POLL (HZ / 50 + 1)
 
 enum where {
 	ON_MAIN,
 	ON_SPARE,
-	WAITS,				/* for the engine to let go of the range */
-	NEEDS_CARE,			/* sectors that the worker has to see to */
-	REFUSED,			/* EIO */
+	WAITS,	    /* for the engine to let go of the range */
+	NEEDS_CARE, /* sectors that the worker has to see to */
+	REFUSED,    /* EIO */
 };
 
 /* Counting */
@@ -57,9 +59,13 @@ void remap_drain(struct remap *rc)
 
 	lockdep_assert_held(&rc->engine);
 	WRITE_ONCE(rc->draining, true);
+	/* Pairs with count_io(). */
 	smp_store_release(&rc->epoch, !old);
 	synchronize_rcu_expedited();
-	/* The poll makes up for a wake-up lost to the missing barrier between count and flag in uncount_io(). */
+	/*
+	 * The poll makes up for a wake-up lost to the missing barrier between count and flag in
+	 * uncount_io().
+	 */
 	while (!wait_event_timeout(rc->drain_wait, epoch_is_empty(rc, old), DRAIN_POLL))
 		;
 	WRITE_ONCE(rc->draining, false);
@@ -68,9 +74,10 @@ void remap_drain(struct remap *rc)
 /* Flushes of the spare */
 
 /*
- * A flush of the spare is sent only if the spare was written since the last one that succeeded, so that a dead spare fails no
- * fsync of data that is not on it. Flushes are numbered as they start. A write remembers, when it completes, how many had
- * started: it is covered once a later one has succeeded. Another one still on its way says nothing.
+ * A flush of the spare is sent only if the spare was written since the last one that succeeded, so
+ * that a dead spare fails no fsync of data that is not on it. Flushes are numbered as they start. A
+ * write remembers, when it completes, how many had started: it is covered once a later one has
+ * succeeded. Another one still on its way says nothing.
  */
 void remap_spare_written(struct remap *rc)
 {
@@ -148,7 +155,10 @@ void remap_complete(struct remap *rc, struct bio *bio, blk_status_t status)
 {
 	atomic64_dec(&rc->count.held_ios);
 	remap_io(bio)->flags = REMAP_IO_DONE;
-	/* It may have been completed once already; that happens to it again now, but not to what hooks into it below. */
+	/*
+	 * It may have been completed once already; that happens to it again now, but not to what
+	 * hooks into it below.
+	 */
 	bio_clear_flag(bio, BIO_QOS_THROTTLED);
 	bio_clear_flag(bio, BIO_QOS_MERGED);
 	bio->bi_status = status;
@@ -163,8 +173,8 @@ static sector_t run_end(struct remap *rc, u64 block)
 }
 
 /* Cuts the sectors of a block with unread or lost ones to those of one kind. */
-static enum where locate_masked(struct remap *rc, const struct remap_masks *masks, bool is_write, unsigned int at,
-				unsigned int *nr_sectors)
+static enum where locate_masked(struct remap *rc, const struct remap_masks *masks, bool is_write,
+				unsigned int at, unsigned int *nr_sectors)
 {
 	unsigned int nr_units = remap_block_sectors(rc) >> rc->unit_shift;
 	unsigned int first = at >> rc->unit_shift;
@@ -172,7 +182,8 @@ static enum where locate_masked(struct remap *rc, const struct remap_masks *mask
 	bool unread = masks->unread & BIT(first);
 	bool lost = masks->lost & BIT(first);
 
-	while (end < nr_units && unread == !!(masks->unread & BIT(end)) && lost == !!(masks->lost & BIT(end)))
+	while (end < nr_units && unread == !!(masks->unread & BIT(end)) &&
+	       lost == !!(masks->lost & BIT(end)))
 		end++;
 	*nr_sectors = min(*nr_sectors, (end << rc->unit_shift) - at);
 	if (!unread && !lost)
@@ -182,8 +193,8 @@ static enum where locate_masked(struct remap *rc, const struct remap_masks *mask
 	return lost || time_before(jiffies, READ_ONCE(masks->next_try)) ? REFUSED : NEEDS_CARE;
 }
 
-static enum where locate_mapped(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors, u32 slot,
-				sector_t *to)
+static enum where locate_mapped(struct remap *rc, bool is_write, sector_t sector,
+				unsigned int *nr_sectors, u32 slot, sector_t *to)
 {
 	unsigned int at = sector & (remap_block_sectors(rc) - 1);
 	u64 block = sector >> rc->block_shift;
@@ -197,7 +208,8 @@ static enum where locate_mapped(struct remap *rc, bool is_write, sector_t sector
 	*to = remap_slot_sector(rc, slot) + at;
 	if (test_bit(REMAP_ATT_MASKS, &rc->attention)) {
 		unsigned long with_masks = slot;
-		struct remap_masks *masks = xa_find(&rc->masks, &with_masks, slot + nr - 1, XA_PRESENT);
+		struct remap_masks *masks =
+			xa_find(&rc->masks, &with_masks, slot + nr - 1, XA_PRESENT);
 
 		if (masks && with_masks == slot) {
 			*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, block + 1) - sector);
@@ -209,8 +221,12 @@ static enum where locate_mapped(struct remap *rc, bool is_write, sector_t sector
 	return ON_SPARE;
 }
 
-/* What attention is for, apart from masks. Cuts *@nr_sectors to before the first block that needs it. */
-static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors)
+/*
+ * What attention is for, apart from masks. Cuts *@nr_sectors to before the first block that needs
+ * it.
+ */
+static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sector,
+				  unsigned int *nr_sectors)
 {
 	u64 first = sector >> rc->block_shift;
 	u64 last = (sector + *nr_sectors - 1) >> rc->block_shift;
@@ -220,7 +236,8 @@ static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sect
 
 	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
 		return REFUSED;
-	if (test_bit(REMAP_ATT_POISON, &rc->attention) && is_write && xa_find(&rc->poisoned, &poisoned, last, XA_PRESENT)) {
+	if (test_bit(REMAP_ATT_POISON, &rc->attention) && is_write &&
+	    xa_find(&rc->poisoned, &poisoned, last, XA_PRESENT)) {
 		if (poisoned == first)
 			return REFUSED;
 		last = poisoned - 1;
@@ -238,10 +255,11 @@ static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sect
 }
 
 /*
- * Where the first *@nr_sectors from @sector go, cut to what goes there in one piece. *@to: sector of main, or of the spare's
- * area. Inside rcu_read_lock().
+ * Where the first *@nr_sectors from @sector go, cut to what goes there in one piece. *@to: sector
+ * of main, or of the spare's area. Inside rcu_read_lock().
  */
-static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors, sector_t *to)
+static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsigned int *nr_sectors,
+			 sector_t *to)
 {
 	u64 block = sector >> rc->block_shift;
 	u64 next;
@@ -256,7 +274,8 @@ static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsig
 	slot = remap_map_lookup(&rc->map, block);
 	if (slot != REMAP_NO_SLOT)
 		return locate_mapped(rc, is_write, sector, nr_sectors, slot, to);
-	next = remap_map_next(&rc->map, block + 1, ((sector + *nr_sectors - 1) >> rc->block_shift) + 1);
+	next = remap_map_next(&rc->map, block + 1,
+			      ((sector + *nr_sectors - 1) >> rc->block_shift) + 1);
 	*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, next) - sector);
 	*to = sector;
 	return ON_MAIN;
@@ -274,7 +293,10 @@ static void aim(struct remap *rc, struct bio *bio, enum where where, sector_t to
 	}
 }
 
-/* A discard heals nothing and unmaps nothing: on the spare, and where care would be needed, there is nothing to do. */
+/*
+ * A discard heals nothing and unmaps nothing: on the spare, and where care would be needed, there
+ * is nothing to do.
+ */
 static bool discard_is_done(struct bio *bio, enum where where)
 {
 	return bio_op(bio) == REQ_OP_DISCARD && (where == ON_SPARE || where == NEEDS_CARE);
@@ -311,7 +333,10 @@ static int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
 	return DM_MAPIO_REMAPPED;
 }
 
-/* Anything but an untroubled I/O to a grain without mappings. Enters inside rcu_read_lock(), counted. */
+/*
+ * Anything but an untroubled I/O to a grain without mappings. Enters inside rcu_read_lock(),
+ * counted.
+ */
 static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 {
 	bool is_write = op_is_write(bio_op(bio)) && bio_op(bio) != REQ_OP_DISCARD;
@@ -328,7 +353,10 @@ static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 			dm_accept_partial_bio(bio, nr_sectors);
 			io->iter = bio->bi_iter;
 		}
-		/* A flush that failed may have been swallowed with the write that it came with: what relies on it must fail. */
+		/*
+		 * A flush that failed may have been swallowed with the write that it came with:
+		 * what relies on it must fail.
+		 */
 		if (is_write && bio->bi_opf & REQ_FUA &&
 		    rc->attention & (BIT(REMAP_ATT_MAIN_FLUSH) | BIT(REMAP_ATT_SPARE_FLUSH)))
 			where = REFUSED;
@@ -373,7 +401,8 @@ int remap_path_map(struct dm_target *ti, struct bio *bio)
 	rcu_read_lock();
 	count_io(rc, io);
 	if (unlikely(READ_ONCE(rc->attention)) ||
-	    !remap_map_surely_empty(&rc->map, sector >> rc->block_shift, (sector + nr_sectors - 1) >> rc->block_shift))
+	    !remap_map_surely_empty(&rc->map, sector >> rc->block_shift,
+				    (sector + nr_sectors - 1) >> rc->block_shift))
 		return map_with_care(rc, bio, io);
 	rcu_read_unlock();
 	bio_set_dev(bio, rc->main->bdev);
@@ -382,8 +411,8 @@ int remap_path_map(struct dm_target *ti, struct bio *bio)
 }
 
 /*
- * What waited is sent as a whole if it goes to one place. What has to be cut is left to the worker, piece by piece: a bio can be
- * split only while device-mapper maps it.
+ * What waited is sent as a whole if it goes to one place. What has to be cut is left to the worker,
+ * piece by piece: a bio can be split only while device-mapper maps it.
  */
 static void submit_waiting(struct remap *rc, struct bio *bio)
 {
@@ -450,7 +479,8 @@ static int end_failed(struct remap *rc, struct bio *bio, struct remap_io *io, bl
 	if (error == BLK_STS_AGAIN || error == BLK_STS_NOTSUPP || bio_op(bio) == REQ_OP_DISCARD)
 		return DM_ENDIO_DONE;
 	if (io->flags & REMAP_IO_SPARE)
-		atomic64_inc(is_write ? &rc->count.spare_write_errors : &rc->count.spare_read_errors);
+		atomic64_inc(is_write ? &rc->count.spare_write_errors
+				      : &rc->count.spare_read_errors);
 	else
 		atomic64_inc(is_write ? &rc->count.main_write_errors : &rc->count.main_read_errors);
 	if (!remap_status_is_media(error) || READ_ONCE(rc->mode) == REMAP_MODE_FAILED)

@@ -10,9 +10,10 @@
  *   map.c      the map in memory
  *   format.c   the format on the spare
  *
- * Locking: @engine serialises everything that changes the map, the metadata or main_state; whoever holds it may do I/O.
- * @hold_lock guards the lists of bios that wait and the ranges they wait for. Nothing is taken inside @hold_lock, and neither
- * is taken on the path of an I/O that nothing is wrong with.
+ * Locking: @engine serialises everything that changes the map, the metadata or main_state; whoever
+ * holds it may do I/O. @hold_lock guards the lists of bios that wait and the ranges they wait for.
+ * Nothing is taken inside @hold_lock, and neither is taken on the path of an I/O that nothing is
+ * wrong with.
  */
 #ifndef REMAP_H
 #define REMAP_H
@@ -255,8 +256,9 @@ static inline unsigned int remap_batch_blocks(const struct remap *rc)
 /* io.c */
 
 /*
- * One I/O of the target's own, up to 1 MiB, at a sector of main or spare as the target sees them (offsets are added here). @buf:
- * vmalloc memory. Sleeps. Caller holds rc->engine. Returns what the device said.
+ * One I/O of the target's own, up to 1 MiB, at a sector of main or spare as the target sees them
+ * (offsets are added here). @buf: vmalloc memory. Sleeps. Caller holds rc->engine. Returns what the
+ * device said.
  */
 blk_status_t remap_main_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf, unsigned int nr_sectors);
 blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf, unsigned int nr_sectors);
@@ -265,12 +267,16 @@ blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, vo
 blk_status_t remap_main_flush(struct remap *rc);
 blk_status_t remap_spare_flush(struct remap *rc);
 
-/* Could a bad spot of the media explain @status? What can't is passed up and never evidence. Any context. */
+/*
+ * Could a bad spot of the media explain @status? What can't is passed up and never evidence. Any
+ * context.
+ */
 bool remap_status_is_media(blk_status_t status);
 
 /*
- * Is @status of an I/O of main at @sector to be believed as a bad spot, rather than main being away? Reads elsewhere on main
- * where the status leaves room for doubt, and sets main_away and the storm budget. Sleeps; caller holds rc->engine.
+ * Is @status of an I/O of main at @sector to be believed as a bad spot, rather than main being
+ * away? Reads elsewhere on main where the status leaves room for doubt, and sets main_away and the
+ * storm budget. Sleeps; caller holds rc->engine.
  */
 bool remap_believe(struct remap *rc, blk_status_t status, sector_t sector);
 
@@ -279,20 +285,34 @@ void remap_probe_work(struct work_struct *work);
 
 /* meta.c */
 
-/* Reads both superblocks. 0, or -errno with a line in *@reason. For the constructor: changes nothing. Sleeps. */
+/*
+ * Reads both superblocks. 0, or -errno with a line in *@reason. For the constructor: changes
+ * nothing. Sleeps.
+ */
 int remap_super_read(struct remap *rc, struct remap_super *super, const char **reason);
 
-/* Formats the spare. Superblock last. Sleeps; caller holds rc->engine. 0 or -errno, rc->reason set. */
+/*
+ * Formats the spare. Superblock last. Sleeps; caller holds rc->engine. 0 or -errno, rc->reason set.
+ */
 int remap_meta_format(struct remap *rc);
 
-/* Reads the map from the spare and makes disagreeing copies agree. Sleeps; caller holds rc->engine. 0 or -errno, rc->reason set. */
+/*
+ * Reads the map from the spare and makes disagreeing copies agree. Sleeps; caller holds rc->engine.
+ * 0 or -errno, rc->reason set.
+ */
 int remap_meta_load(struct remap *rc);
 void remap_meta_unload(struct remap *rc);
 
-/* Highest mapped block on the spare plus one, read without changing anything. Sleeps. 0 or -errno, *@reason set. */
+/*
+ * Highest mapped block on the spare plus one, read without changing anything. Sleeps. 0 or -errno,
+ * *@reason set.
+ */
 int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block, const char **reason);
 
-/* A free slot, next to the last one if that is free; initialises a group if it must. Sleeps. REMAP_NO_SLOT: full, or can't. */
+/*
+ * A free slot, next to the last one if that is free; initialises a group if it must. Sleeps.
+ * REMAP_NO_SLOT: full, or can't.
+ */
 u32 remap_slot_alloc(struct remap *rc);
 
 /* Gives back a slot from remap_slot_alloc() that was never committed. */
@@ -309,28 +329,35 @@ u64 remap_slot_word(struct remap *rc, u32 slot);
 sector_t remap_slot_sector(const struct remap *rc, u32 slot);
 
 /*
- * Replaces the unread and lost units of a slot and keeps the counters; remap_slot_dirty() is the caller's. Sleeps. -ENOMEM:
- * nothing changed.
+ * Replaces the unread and lost units of a slot and keeps the counters; remap_slot_dirty() is the
+ * caller's. Sleeps. -ENOMEM: nothing changed.
  */
 int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost);
 
 /*
- * Makes every change durable: flush of the spare, copy A, copy B. Sleeps; caller holds rc->engine. On an error the entries in
- * memory must be put back by the caller, and *@touched says whether the disk may already hold the new ones.
+ * Makes every change durable: flush of the spare, copy A, copy B. Sleeps; caller holds rc->engine.
+ * On an error the entries in memory must be put back by the caller, and *@touched says whether the
+ * disk may already hold the new ones.
  */
 int remap_meta_commit(struct remap *rc, bool *touched);
 
 /* Are there changes that no commit covered? Any context. */
 bool remap_meta_is_dirty(const struct remap *rc);
 
-/* Refuses writes to @block until a commit succeeds: the disk may hold an entry for it that the memory does not. */
+/*
+ * Refuses writes to @block until a commit succeeds: the disk may hold an entry for it that the
+ * memory does not.
+ */
 void remap_poison(struct remap *rc, u64 block);
 
 /* engine.c */
 
 void remap_engine_work(struct work_struct *work);
 
-/* A range for the message: sectors. Moves at most one batch and at most a second's worth. Sleeps. 0 or -errno. */
+/*
+ * A range for the message: sectors. Moves at most one batch and at most a second's worth. Sleeps. 0
+ * or -errno.
+ */
 struct remap_moved {
 	sector_t next_sector;
 	u64 moved;
@@ -352,7 +379,10 @@ void remap_submit_waiting(struct remap *rc, struct bio_list *bios);
 /* Completes a bio that the engine had. Any context. */
 void remap_complete(struct remap *rc, struct bio *bio, blk_status_t status);
 
-/* Waits until every I/O that was on its way when it was called, and that the engine does not hold, is done. Sleeps. */
+/*
+ * Waits until every I/O that was on its way when it was called, and that the engine does not hold,
+ * is done. Sleeps.
+ */
 void remap_drain(struct remap *rc);
 
 /* Data of the spare that a later flush has to cover was written. Any context. */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The remap target: constructor, messages, status, suspend and resume. dm-remap.rst is its reference. */
+/*
+ * The remap target: constructor, messages, status, suspend and resume. dm-remap.rst is its
+ * reference.
+ */
 #include "remap.h"
 
 #include <linux/module.h>
@@ -9,8 +12,8 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-#define BLOCK_BYTES_MIN		4096
-#define LIST_LINE_MAX		160	/* more than one line of "list" can need */
+#define BLOCK_BYTES_MIN 4096
+#define LIST_LINE_MAX	160 /* more than one line of "list" can need */
 
 static const char *const mode_names[] = {
 	[REMAP_MODE_INIT] = "init",
@@ -51,14 +54,15 @@ void remap_set_mode(struct remap *rc, enum remap_mode mode)
 }
 
 /*
- * Claims. All device-mapper devices open their disks as one holder, so the kernel lets two of them share a spare. What a target
- * uses is claimed here by mapped device: only the table that replaces a live one may claim the same, in the same role.
+ * Claims. All device-mapper devices open their disks as one holder, so the kernel lets two of them
+ * share a spare. What a target uses is claimed here by mapped device: only the table that replaces
+ * a live one may claim the same, in the same role.
  */
 
 struct claim {
 	struct list_head list;
 	struct gendisk *disk;
-	sector_t start;			/* of the disk, not the partition */
+	sector_t start; /* of the disk, not the partition */
 	sector_t end;
 	bool is_spare;
 	struct dm_table *table;
@@ -76,7 +80,8 @@ static bool claims_conflict(const struct claim *a, const struct claim *b)
 	return a->md != b->md || a->table == b->table || a->is_spare != b->is_spare;
 }
 
-static int claim_add(struct remap *rc, struct block_device *bdev, sector_t offset, sector_t nr_sectors, bool is_spare)
+static int claim_add(struct remap *rc, struct block_device *bdev, sector_t offset,
+		     sector_t nr_sectors, bool is_spare)
 {
 	struct claim *claim = kzalloc(sizeof(*claim), GFP_KERNEL);
 	struct claim *other;
@@ -197,8 +202,8 @@ static int parse_options(struct remap *rc, struct dm_arg_set *args)
 	return 0;
 }
 
-static int open_device(struct remap *rc, const char *path, const char *offset_text, struct dm_dev **dev, sector_t *offset,
-		      char *open_error, char *offset_error)
+static int open_device(struct remap *rc, const char *path, const char *offset_text,
+		       struct dm_dev **dev, sector_t *offset, char *open_error, char *offset_error)
 {
 	unsigned long long number;
 	int r;
@@ -258,7 +263,8 @@ static int claim_devices(struct remap *rc)
 		ti->error = "Main is in use by another remap target";
 		return r;
 	}
-	r = claim_add(rc, rc->spare->bdev, rc->spare_offset, bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset, true);
+	r = claim_add(rc, rc->spare->bdev, rc->spare_offset,
+		      bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset, true);
 	if (r)
 		ti->error = "Spare overlaps main or is in use by another remap target";
 	return r;
@@ -270,7 +276,8 @@ static u32 block_sectors(const struct remap *rc)
 	u32 bytes = max3((u32)BLOCK_BYTES_MIN, (u32)bdev_physical_block_size(rc->main->bdev),
 			 (u32)bdev_physical_block_size(rc->spare->bdev));
 
-	bytes = min3((u32)rounddown_pow_of_two(bytes), bdev_logical_block_size(rc->main->bdev) * REMAP_UNITS_PER_BLOCK_MAX,
+	bytes = min3((u32)rounddown_pow_of_two(bytes),
+		     bdev_logical_block_size(rc->main->bdev) * REMAP_UNITS_PER_BLOCK_MAX,
 		     (u32)REMAP_BLOCK_SECTORS_MAX << SECTOR_SHIFT);
 	return bytes >> SECTOR_SHIFT;
 }
@@ -313,7 +320,8 @@ static int check_super(struct remap *rc)
 		ti->error = "The spare belongs to another main device (main_id differs)";
 		return -EINVAL;
 	}
-	if (last->start_sector + last->nr_sectors > bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset) {
+	if (last->start_sector + last->nr_sectors >
+	    bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset) {
 		ti->error = "The spare is smaller than when it was formatted";
 		return -EINVAL;
 	}
@@ -321,18 +329,22 @@ static int check_super(struct remap *rc)
 		ti->error = "Logical blocks are larger than when the spare was formatted";
 		return -EINVAL;
 	}
-	if (super->ro_compat & ~REMAP_RO_COMPAT_KNOWN && remap_mode_writes(dm_table_get_mode(ti->table))) {
-		ti->error = "The spare uses a feature that this module can only read: load the table read-only";
+	if (super->ro_compat & ~REMAP_RO_COMPAT_KNOWN &&
+	    remap_mode_writes(dm_table_get_mode(ti->table))) {
+		ti->error =
+			"The spare uses a feature that this module can only read: load the table read-only";
 		return -EINVAL;
 	}
 	if (ti->len >= super->main_sectors)
 		return 0;
 	if (remap_meta_end_block(rc, super, &end_block, &reason)) {
-		ti->error = "The table is shorter than main was, and the spare's metadata can't be read";
+		ti->error =
+			"The table is shorter than main was, and the spare's metadata can't be read";
 		return -EIO;
 	}
 	if (end_block * super->block_sectors > ti->len) {
-		ti->error = "The table would cut off mapped blocks (or is for another, smaller main)";
+		ti->error =
+			"The table would cut off mapped blocks (or is for another, smaller main)";
 		return -EINVAL;
 	}
 	return 0;
@@ -346,7 +358,8 @@ static int look_at_devices(struct remap *rc)
 	const char *reason = "";
 	int r;
 
-	if (!remap_main_io(rc, REQ_OP_READ, 0, disk, min_t(sector_t, REMAP_META_SECTORS, ti->len)) &&
+	if (!remap_main_io(rc, REQ_OP_READ, 0, disk,
+			   min_t(sector_t, REMAP_META_SECTORS, ti->len)) &&
 	    ti->len >= REMAP_META_SECTORS && !remap_super_decode(&rc->super, disk)) {
 		ti->error = "Main holds a dm-remap superblock: are main and spare swapped?";
 		return -EINVAL;
@@ -360,8 +373,10 @@ static int look_at_devices(struct remap *rc)
 	}
 	if (r) {
 		DMERR("%s: %s: %s", rc->name, rc->spare->name, reason);
-		ti->error = r == -ENOENT ? "No dm-remap superblock on the spare (the option format makes one)" :
-					   "Superblock of the spare is no good";
+		ti->error =
+			r == -ENOENT
+				? "No dm-remap superblock on the spare (the option format makes one)"
+				: "Superblock of the spare is no good";
 		return r;
 	}
 	return check_super(rc);
@@ -445,7 +460,8 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	int r = -EINVAL;
 
 	if (argc < 4) {
-		ti->error = "Needs <main> <main_offset> <spare> <spare_offset> [<number of option words> ...]";
+		ti->error =
+			"Needs <main> <main_offset> <spare> <spare_offset> [<number of option words> ...]";
 		return -EINVAL;
 	}
 	rc = remap_alloc(ti);
@@ -460,12 +476,13 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = parse_options(rc, &args);
 	if (r)
 		goto out_free;
-	r = open_device(rc, main_path, main_offset, &rc->main, &rc->main_offset, "Main device can't be opened",
-		       "main_offset is not a number of sectors");
+	r = open_device(rc, main_path, main_offset, &rc->main, &rc->main_offset,
+			"Main device can't be opened", "main_offset is not a number of sectors");
 	if (r)
 		goto out_free;
 	r = open_device(rc, spare_path, spare_offset, &rc->spare, &rc->spare_offset,
-		       "Spare device can't be opened (in use?)", "spare_offset is not a number of sectors");
+			"Spare device can't be opened (in use?)",
+			"spare_offset is not a number of sectors");
 	if (r)
 		goto out_free;
 	rc->read_only = !remap_mode_writes(dm_table_get_mode(ti->table));
@@ -538,7 +555,8 @@ static int remap_preresume(struct dm_target *ti)
 	} else if (rc->read_only) {
 		remap_set_mode(rc, REMAP_MODE_RO);
 	} else {
-		remap_set_mode(rc, remap_spare_is_full(rc) ? REMAP_MODE_NO_NEW_MAPS : REMAP_MODE_RW);
+		remap_set_mode(rc,
+			       remap_spare_is_full(rc) ? REMAP_MODE_NO_NEW_MAPS : REMAP_MODE_RW);
 	}
 	mutex_unlock(&rc->engine);
 	return 0;
@@ -568,8 +586,10 @@ static void remap_postsuspend(struct dm_target *ti)
 	mutex_lock(&rc->engine);
 	/* Salvage without a caller does not outlive the table. */
 	rc->nr_later = 0;
-	if (remap_meta_is_dirty(rc) && !rc->read_only && rc->mode != REMAP_MODE_FAILED && remap_meta_commit(rc, &touched))
-		DMERR("%s: healed sectors could not be recorded: they will be read from main again", rc->name);
+	if (remap_meta_is_dirty(rc) && !rc->read_only && rc->mode != REMAP_MODE_FAILED &&
+	    remap_meta_commit(rc, &touched))
+		DMERR("%s: healed sectors could not be recorded: they will be read from main again",
+		      rc->name);
 	/* Found out anew, if it is still away. */
 	WRITE_ONCE(rc->main_away, false);
 	WRITE_ONCE(rc->storm_left, rc->storm_budget);
@@ -582,14 +602,18 @@ static bool parse_sectors(const struct remap *rc, char **argv, sector_t *sector,
 {
 	unsigned long long first, nr;
 
-	if (kstrtoull(argv[1], 10, &first) || kstrtoull(argv[2], 10, &nr) || !nr || first >= rc->len || nr > rc->len - first)
+	if (kstrtoull(argv[1], 10, &first) || kstrtoull(argv[2], 10, &nr) || !nr ||
+	    first >= rc->len || nr > rc->len - first)
 		return false;
 	*sector = first;
 	*count = nr;
 	return true;
 }
 
-/* One run of mappings from @block on, to where it ends or a little further: a bound on what one step costs. */
+/*
+ * One run of mappings from @block on, to where it ends or a little further: a bound on what one
+ * step costs.
+ */
 struct run {
 	u64 first;
 	u64 end;
@@ -618,7 +642,8 @@ static bool find_run(struct remap *rc, u64 from, struct run *run)
 		struct remap_masks *masks;
 
 		if (run->end > run->first &&
-		    (!(slot % REMAP_SLOTS_PER_GROUP) || remap_map_lookup(&rc->map, run->end) != slot ||
+		    (!(slot % REMAP_SLOTS_PER_GROUP) ||
+		     remap_map_lookup(&rc->map, run->end) != slot ||
 		     remap_word_reason(remap_slot_word(rc, slot)) != run->reason))
 			break;
 		masks = xa_load(&rc->masks, slot);
@@ -631,13 +656,15 @@ static bool find_run(struct remap *rc, u64 from, struct run *run)
 	return true;
 }
 
-static int message_list(struct remap *rc, unsigned int argc, char **argv, char *result, unsigned int maxlen)
+static int message_list(struct remap *rc, unsigned int argc, char **argv, char *result,
+			unsigned int maxlen)
 {
 	unsigned long long from = 0, max_lines = ULLONG_MAX;
 	unsigned int sz = 0;
 	struct run run;
 
-	if (argc > 3 || (argc > 1 && kstrtoull(argv[1], 10, &from)) || (argc > 2 && kstrtoull(argv[2], 10, &max_lines)))
+	if (argc > 3 || (argc > 1 && kstrtoull(argv[1], 10, &from)) ||
+	    (argc > 2 && kstrtoull(argv[2], 10, &max_lines)))
 		return -EINVAL;
 	result[0] = '\0';
 	if (!rc->group || rc->mode == REMAP_MODE_FAILED)
@@ -649,14 +676,15 @@ static int message_list(struct remap *rc, unsigned int argc, char **argv, char *
 		sector_t end = min_t(sector_t, rc->len, run.end << rc->block_shift);
 
 		DMEMIT("%llu %llu %llu %llu %llu %s\n", (u64)sector, (u64)(end - sector),
-		       (u64)(rc->spare_offset + remap_slot_sector(rc, run.slot)), run.unread, run.lost,
-		       remap_reason_name(run.reason));
+		       (u64)(rc->spare_offset + remap_slot_sector(rc, run.slot)), run.unread,
+		       run.lost, remap_reason_name(run.reason));
 		cond_resched();
 	}
 	return 1;
 }
 
-static int message_set(struct remap *rc, unsigned int argc, char **argv, char *result, unsigned int maxlen)
+static int message_set(struct remap *rc, unsigned int argc, char **argv, char *result,
+		       unsigned int maxlen)
 {
 	unsigned int sz = 0;
 	int r;
@@ -684,17 +712,20 @@ static int message_move(struct remap *rc, char **argv, char *result, unsigned in
 		return -EINVAL;
 	moved.next_sector = sector;
 	if (!READ_ONCE(rc->suspending))
-		r = is_remap ? remap_engine_remap(rc, sector, count, &moved) : remap_engine_release(rc, sector, count, &moved);
+		r = is_remap ? remap_engine_remap(rc, sector, count, &moved)
+			     : remap_engine_release(rc, sector, count, &moved);
 	if (r)
 		return r;
 	if (is_remap)
-		DMEMIT("%llu %llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.already, moved.unread_sectors);
+		DMEMIT("%llu %llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.already,
+		       moved.unread_sectors);
 	else
 		DMEMIT("%llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.refused);
 	return 1;
 }
 
-static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, char *result, unsigned int maxlen)
+static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+			 unsigned int maxlen)
 {
 	struct remap *rc = ti->private;
 	int r = -EINVAL;
@@ -723,24 +754,31 @@ static void status_info(struct remap *rc, char *result, unsigned int maxlen)
 	struct remap_counters *count = &rc->count;
 	unsigned int sz = 0;
 
-	DMEMIT("%s %llu %llu %llu %llu %llu %llu ", mode_names[READ_ONCE(rc->mode)], (u64)remap_block_sectors(rc),
-	       counter(&count->mapped_blocks), counter(&count->free_blocks), counter(&count->retired_blocks),
+	DMEMIT("%s %llu %llu %llu %llu %llu %llu ", mode_names[READ_ONCE(rc->mode)],
+	       (u64)remap_block_sectors(rc), counter(&count->mapped_blocks),
+	       counter(&count->free_blocks), counter(&count->retired_blocks),
 	       counter(&count->unread_sectors), counter(&count->lost_sectors));
-	DMEMIT("%llu %llu %llu %llu %llu ", counter(&count->rescued_blocks), counter(&count->salvaged_blocks),
-	       counter(&count->proactive_blocks), counter(&count->released_blocks), counter(&count->failed_relocations));
-	DMEMIT("%llu %llu %llu %llu ", counter(&count->main_read_errors), counter(&count->main_write_errors),
-	       counter(&count->spare_read_errors), counter(&count->spare_write_errors));
-	DMEMIT("%llu %u %u %llu %s", counter(&count->metadata_errors), READ_ONCE(rc->super.nr_fenced),
-	       READ_ONCE(rc->storm_left), counter(&count->held_ios), READ_ONCE(rc->main_away) ? "away" : "ok");
+	DMEMIT("%llu %llu %llu %llu %llu ", counter(&count->rescued_blocks),
+	       counter(&count->salvaged_blocks), counter(&count->proactive_blocks),
+	       counter(&count->released_blocks), counter(&count->failed_relocations));
+	DMEMIT("%llu %llu %llu %llu ", counter(&count->main_read_errors),
+	       counter(&count->main_write_errors), counter(&count->spare_read_errors),
+	       counter(&count->spare_write_errors));
+	DMEMIT("%llu %u %u %llu %s", counter(&count->metadata_errors),
+	       READ_ONCE(rc->super.nr_fenced), READ_ONCE(rc->storm_left), counter(&count->held_ios),
+	       READ_ONCE(rc->main_away) ? "away" : "ok");
 }
 
 static void status_table(struct remap *rc, char *result, unsigned int maxlen)
 {
-	unsigned int nr_words = (rc->main_id[0] ? 2 : 0) + (rc->storm_budget != REMAP_STORM_BUDGET ? 2 : 0) +
-				(rc->salvage_ms != REMAP_SALVAGE_MS ? 2 : 0) + (rc->retry_ms != REMAP_RETRY_MS ? 2 : 0);
+	unsigned int nr_words = (rc->main_id[0] ? 2 : 0) +
+				(rc->storm_budget != REMAP_STORM_BUDGET ? 2 : 0) +
+				(rc->salvage_ms != REMAP_SALVAGE_MS ? 2 : 0) +
+				(rc->retry_ms != REMAP_RETRY_MS ? 2 : 0);
 	unsigned int sz = 0;
 
-	DMEMIT("%s %llu %s %llu", rc->main->name, (u64)rc->main_offset, rc->spare->name, (u64)rc->spare_offset);
+	DMEMIT("%s %llu %s %llu", rc->main->name, (u64)rc->main_offset, rc->spare->name,
+	       (u64)rc->spare_offset);
 	if (nr_words)
 		DMEMIT(" %u", nr_words);
 	if (rc->main_id[0])
@@ -753,7 +791,8 @@ static void status_table(struct remap *rc, char *result, unsigned int maxlen)
 		DMEMIT(" retry_ms %u", rc->retry_ms);
 }
 
-static void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags, char *result, unsigned int maxlen)
+static void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags, char *result,
+			 unsigned int maxlen)
 {
 	struct remap *rc = ti->private;
 	unsigned int sz = 0;
@@ -767,8 +806,8 @@ static void remap_status(struct dm_target *ti, status_type_t type, unsigned int 
 		break;
 	case STATUSTYPE_IMA:
 		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",main=%s,main_offset=%llu,spare=%s,spare_offset=%llu;", rc->main->name, (u64)rc->main_offset,
-		       rc->spare->name, (u64)rc->spare_offset);
+		DMEMIT(",main=%s,main_offset=%llu,spare=%s,spare_offset=%llu;", rc->main->name,
+		       (u64)rc->main_offset, rc->spare->name, (u64)rc->spare_offset);
 		break;
 	}
 }
