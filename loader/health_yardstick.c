@@ -40,6 +40,7 @@ static void measure(struct health *h, enum health_dir dir, unsigned int size, co
 	struct health_slot *slot = h->slot[dir][size], *now = &slot[minute % HEALTH_SLOTS];
 	uint64_t median_ns = lat->median_ns < LATENCY_NS_MAX ? lat->median_ns : LATENCY_NS_MAX;
 	uint64_t p99_ns = lat->p99_ns < LATENCY_NS_MAX ? lat->p99_ns : LATENCY_NS_MAX;
+	uint64_t count = lat->count < UINT32_MAX ? lat->count : UINT32_MAX;
 	struct health_latency sorted[HEALTH_SLOTS], sum = { 0 };
 	uint64_t weight = 0;
 	double share;
@@ -47,8 +48,8 @@ static void measure(struct health *h, enum health_dir dir, unsigned int size, co
 
 	if (now->minute != minute)
 		*now = (struct health_slot){ .minute = minute };
-	now->lat.count += lat->count;
-	share = (double)lat->count / now->lat.count;
+	now->lat.count += count;
+	share = (double)count / now->lat.count;
 	now->lat.median_ns += share * ((double)median_ns - now->lat.median_ns);
 	now->lat.p99_ns += share * ((double)p99_ns - now->lat.p99_ns);
 

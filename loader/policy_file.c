@@ -17,6 +17,8 @@
 #include "loader/policy_knobs.h"
 
 #define SHOWN_MAX 40 /* bytes of the file's own text that an error repeats */
+#define DEPTH_MAX 8  /* of nesting, more than any policy has: libyaml takes minutes over 100 000 brackets */
+#define KEYS_MAX 64  /* in one mapping, likewise */
 
 struct reading {
 	const char *name;
@@ -87,6 +89,8 @@ static bool check_mapping(struct reading *r, const yaml_node_t *node, const char
 
 	if (node->type != YAML_MAPPING_NODE)
 		return fail(r, node, "%s must be a mapping, write \"name: value\" lines here", what);
+	if (node->data.mapping.pairs.top - node->data.mapping.pairs.start > KEYS_MAX)
+		return fail(r, node, "%s has more than %d keys, this is no policy file", what, KEYS_MAX);
 	for (pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
 		yaml_node_t *key = node_at(r, pair->key);
 
@@ -380,6 +384,33 @@ static bool fail_yaml(struct reading *r, const yaml_parser_t *parser, const unsi
 		       parser->context ? parser->context : "");
 }
 
+/* Refuses what is nested beyond reason, before the tree is made. YAML's own errors are left to the second reading. */
+static bool check_depth(struct reading *r, const void *text, size_t bytes)
+{
+	yaml_event_type_t type = YAML_NO_EVENT;
+	yaml_parser_t parser;
+	unsigned int depth = 0;
+	bool good = true;
+	yaml_event_t event;
+
+	if (!yaml_parser_initialize(&parser))
+		return true;
+	yaml_parser_set_input_string(&parser, text, bytes);
+	while (good && type != YAML_STREAM_END_EVENT && yaml_parser_parse(&parser, &event)) {
+		type = event.type;
+		if (type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT)
+			depth++;
+		else if (type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT)
+			depth--;
+		if (depth > DEPTH_MAX)
+			good = fail_at(r, event.start_mark.line, event.start_mark.column,
+				       "nested more than %d deep, this is no policy file", DEPTH_MAX);
+		yaml_event_delete(&event);
+	}
+	yaml_parser_delete(&parser);
+	return good;
+}
+
 static int read_yaml(struct reading *r, const void *text, size_t bytes)
 {
 	yaml_document_t document, further;
@@ -387,6 +418,8 @@ static int read_yaml(struct reading *r, const void *text, size_t bytes)
 	bool good = false;
 	int status = EX_CONFIG;
 
+	if (!check_depth(r, text, bytes))
+		return status;
 	if (!yaml_parser_initialize(&parser)) {
 		snprintf(r->error, POLICY_ERROR_MAX, "%.200s: out of memory", r->name);
 		return EX_OSERR;
