@@ -426,6 +426,8 @@ static void report_fill(struct remap *rc)
 			break;
 		}
 	rc->last_percent = percent;
+	if (!nr_free)
+		remap_set_mode(rc, REMAP_MODE_NO_NEW_MAPS);
 }
 
 /* One line and one event a batch. */
@@ -1010,6 +1012,23 @@ static bool release_copy(struct remap *rc, unsigned int i)
 	       !remap_main_io(rc, REQ_OP_WRITE, item->block << rc->block_shift, buf, nr_sectors);
 }
 
+/* What main took has to read the same again before the copy on the spare is given up. */
+static void release_verify(struct remap *rc, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct remap_item *item = &rc->item[i];
+		unsigned int nr_sectors = remap_sectors_in_block(rc, item->block);
+
+		if (item->moves && (remap_main_io(rc, REQ_OP_READ, item->block << rc->block_shift,
+						  rc->scratch, nr_sectors) ||
+				    memcmp(rc->scratch, remap_item_buf(rc, i),
+					   (size_t)nr_sectors << SECTOR_SHIFT)))
+			item->moves = false;
+	}
+}
+
 /* Frees the slots durably, then forgets the mappings. */
 static bool release_commit(struct remap *rc, unsigned int nr)
 {
@@ -1017,12 +1036,15 @@ static bool release_commit(struct remap *rc, unsigned int nr)
 	unsigned int i;
 	bool done;
 
+	if (remap_main_flush(rc))
+		return false;
+	release_verify(rc, nr);
 	for (i = 0; i < nr; i++)
 		if (rc->item[i].moves) {
 			rc->item[i].word = remap_slot_word(rc, rc->item[i].old_slot);
 			remap_slot_set(rc, rc->item[i].old_slot, 0);
 		}
-	done = !remap_main_flush(rc) && !remap_meta_commit(rc, &touched);
+	done = !remap_meta_commit(rc, &touched);
 	for (i = 0; i < nr; i++) {
 		struct remap_item *item = &rc->item[i];
 

@@ -294,12 +294,13 @@ static void aim(struct remap *rc, struct bio *bio, enum where where, sector_t to
 }
 
 /*
- * A discard heals nothing and unmaps nothing: on the spare, and where care would be needed, there
- * is nothing to do.
+ * A discard heals nothing and unmaps nothing: on the spare, and where sectors are unread or lost,
+ * there is nothing to do.
  */
-static bool discard_is_done(struct bio *bio, enum where where)
+static bool discard_is_done(const struct remap *rc, struct bio *bio, enum where where)
 {
-	return bio_op(bio) == REQ_OP_DISCARD && (where == ON_SPARE || where == NEEDS_CARE);
+	return bio_op(bio) == REQ_OP_DISCARD && where != ON_MAIN && where != WAITS &&
+	       !test_bit(REMAP_ATT_FAILED, &rc->attention);
 }
 
 /* Ends a bio that map() does not pass on. */
@@ -360,7 +361,7 @@ static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 		if (is_write && bio->bi_opf & REQ_FUA &&
 		    rc->attention & (BIT(REMAP_ATT_MAIN_FLUSH) | BIT(REMAP_ATT_SPARE_FLUSH)))
 			where = REFUSED;
-		if (discard_is_done(bio, where)) {
+		if (discard_is_done(rc, bio, where)) {
 			uncount_io(rc, io);
 			return end_now(bio, BLK_STS_OK);
 		}
@@ -430,7 +431,7 @@ static void submit_waiting(struct remap *rc, struct bio *bio)
 		where = locate(rc, is_write, remap_io_sector(rc, bio), &nr_sectors, &to);
 		rcu_read_unlock();
 		if (nr_sectors == bio_sectors(bio) && (where == ON_MAIN || where == ON_SPARE) &&
-		    !discard_is_done(bio, where)) {
+		    !discard_is_done(rc, bio, where)) {
 			aim(rc, bio, where, to);
 			dm_submit_bio_remap(bio, NULL);
 			return;

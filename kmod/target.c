@@ -6,6 +6,7 @@
 #include "remap.h"
 
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -13,6 +14,7 @@
 #include "trace.h"
 
 #define BLOCK_BYTES_MIN 4096
+#define RUN_STEP 1024 /* blocks of a run between two chances for others to run */
 #define LIST_LINE_MAX	160 /* more than one line of "list" can need */
 
 static const char *const mode_names[] = {
@@ -537,10 +539,13 @@ static void remap_dtr(struct dm_target *ti)
 static int remap_preresume(struct dm_target *ti)
 {
 	struct remap *rc = ti->private;
+	unsigned int noio;
 	int r = 0;
 
 	if (rc->loaded)
 		return 0;
+	/* Writeback for the sake of memory would wait for this very device. */
+	noio = memalloc_noio_save();
 	mutex_lock(&rc->engine);
 	if (rc->format)
 		r = remap_meta_format(rc);
@@ -559,6 +564,7 @@ static int remap_preresume(struct dm_target *ti)
 			       remap_spare_is_full(rc) ? REMAP_MODE_NO_NEW_MAPS : REMAP_MODE_RW);
 	}
 	mutex_unlock(&rc->engine);
+	memalloc_noio_restore(noio);
 	return 0;
 }
 
@@ -610,10 +616,7 @@ static bool parse_sectors(const struct remap *rc, char **argv, sector_t *sector,
 	return true;
 }
 
-/*
- * One run of mappings from @block on, to where it ends or a little further: a bound on what one
- * step costs.
- */
+/* One line of "list". */
 struct run {
 	u64 first;
 	u64 end;
@@ -646,6 +649,8 @@ static bool find_run(struct remap *rc, u64 from, struct run *run)
 		     remap_map_lookup(&rc->map, run->end) != slot ||
 		     remap_word_reason(remap_slot_word(rc, slot)) != run->reason))
 			break;
+		if ((run->end - run->first) % RUN_STEP == RUN_STEP - 1)
+			cond_resched_rcu();
 		masks = xa_load(&rc->masks, slot);
 		if (masks) {
 			run->unread += hweight32(masks->unread) << shift;
@@ -669,8 +674,8 @@ static int message_list(struct remap *rc, unsigned int argc, char **argv, char *
 	result[0] = '\0';
 	if (!rc->group || rc->mode == REMAP_MODE_FAILED)
 		return 1;
-	/* From the middle of a block: the next one. */
-	run.end = DIV_ROUND_UP_ULL(min_t(u64, from, rc->len), remap_block_sectors(rc));
+	/* From the middle of a block: that block. */
+	run.end = from < rc->len ? from >> rc->block_shift : rc->map.nr_blocks;
 	while (max_lines-- && sz + LIST_LINE_MAX < maxlen && find_run(rc, run.end, &run)) {
 		sector_t sector = run.first << rc->block_shift;
 		sector_t end = min_t(sector_t, rc->len, run.end << rc->block_shift);
@@ -691,7 +696,8 @@ static int message_set(struct remap *rc, unsigned int argc, char **argv, char *r
 
 	if (argc != 3)
 		return -EINVAL;
-	mutex_lock(&rc->engine);
+	if (mutex_lock_interruptible(&rc->engine))
+		return -EINTR;
 	r = set_option(rc, argv[1], argv[2]);
 	mutex_unlock(&rc->engine);
 	if (r)
