@@ -72,7 +72,7 @@ INSTALL_UNITS :=
 INSTALL_CONF :=
 INSTALL_DASHBOARDS :=
 FRAGMENTS := $(wildcard bpf/build.mk loader/build.mk exporter/build.mk dashboards/build.mk docs/build.mk \
-	tests/unit/build.mk tests/vm/guest/build.mk bench/build.mk)
+	tests/unit/build.mk tests/native/build.mk tests/vm/guest/build.mk bench/build.mk)
 
 .PHONY: all
 all:
