@@ -149,7 +149,6 @@ exact_range() {
 	expect_blocks r "${blocks[@]}"
 
 	# The disk recovers: all of it reads again, nothing that was written is stale, what was missing comes along.
-	dmsetup message r 0 set retry_ms 1 >/dev/null
 	mend_main
 	{ content read healed <"$read_cases"; content write healed <"$write_cases"; } >expected
 	near map <all.cases | blkio /dev/mapper/r - >found

@@ -205,6 +205,14 @@ release() {
 	done
 }
 
+# checksums DEVICE... : of what is on the devices, past the page cache, which knows nothing of a target's own writes.
+checksums() {
+	local device
+	for device in "$@"; do
+		dd if="$device" bs=1M iflag=direct status=none | sha256sum
+	done
+}
+
 # --- judging data -----------------------------------------------------------------------------------------------
 
 # expect_map DEVICE SECTOR COUNT LINE... : "blkio map" prints exactly these lines.

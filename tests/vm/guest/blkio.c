@@ -6,7 +6,7 @@
  *	write SECTOR COUNT GENERATION		writes the pattern, in I/Os of at most -i sectors
  *	fua SECTOR COUNT GENERATION		the same with RWF_DSYNC, which is FUA (or a flush)
  *	check SECTOR COUNT GENERATION		reads and compares with the pattern
- *	map SECTOR COUNT			reads sector by sector, prints runs: what, sector, count
+ *	map SECTOR COUNT			reads, what fails sector by sector, and prints runs: what, sector, count
  *	flush
  *	discard SECTOR COUNT
  *	zero SECTOR COUNT			write zeroes, as the block layer does it
@@ -32,6 +32,7 @@
 
 #define MAX_IO_SECTORS 8192
 #define BUFFER_SHIFT_BYTES 4096
+#define MAP_CHUNK_SECTORS 128
 
 static int fd;
 static char *buffer;
@@ -112,34 +113,66 @@ static void do_check(uint64_t sector, uint64_t count, uint32_t generation)
 	}
 }
 
-static void map_word(uint64_t sector, char *word, size_t word_bytes)
-{
-	int error = transfer(0, sector, map_sectors, 0);
-	uint32_t generation;
+static struct {
+	char what[32];
+	uint64_t start;
+	uint64_t end;
+} run_seen;
 
-	if (error)
-		snprintf(word, word_bytes, "%s", strerrorname_np(error));
-	else if (pattern_generation(buffer, seed, sector, &generation) == 0)
-		snprintf(word, word_bytes, "%u", generation);
-	else
-		snprintf(word, word_bytes, "WRONG");
+static void map_flush(void)
+{
+	if (run_seen.end > run_seen.start)
+		printf("%s %llu %llu\n", run_seen.what, (unsigned long long)run_seen.start,
+		       (unsigned long long)(run_seen.end - run_seen.start));
+	run_seen.start = run_seen.end = 0;
+}
+
+static void map_add(const char *what, uint64_t sector, uint64_t count)
+{
+	if (run_seen.end != sector || strcmp(what, run_seen.what) != 0) {
+		map_flush();
+		snprintf(run_seen.what, sizeof(run_seen.what), "%s", what);
+		run_seen.start = sector;
+	}
+	run_seen.end = sector + count;
+}
+
+/* Halves what fails until the sectors that fail are alone. */
+static void map_range(uint64_t sector, uint64_t count)
+{
+	int error = transfer(0, sector, count, 0);
+	uint64_t i, half = count / 2 / map_sectors * map_sectors;
+	uint32_t generation;
+	char what[32];
+
+	if (error && half) {
+		map_range(sector, half);
+		map_range(sector + half, count - half);
+		return;
+	}
+	if (error) {
+		map_add(strerrorname_np(error), sector, count);
+		return;
+	}
+	for (i = 0; i < count; i++) {
+		if (pattern_generation(buffer + i * SECTOR_BYTES, seed, sector + i, &generation) == 0)
+			snprintf(what, sizeof(what), "%u", generation);
+		else
+			strcpy(what, "WRONG");
+		map_add(what, sector + i, 1);
+	}
 }
 
 static void do_map(uint64_t sector, uint64_t count)
 {
-	uint64_t start = sector, end = sector + count;
-	char run[32] = "", word[32];
+	while (count) {
+		uint64_t n = count < MAP_CHUNK_SECTORS ? count : MAP_CHUNK_SECTORS;
 
-	for (; sector < end; sector += map_sectors) {
-		map_word(sector, word, sizeof(word));
-		if (strcmp(word, run) != 0 && sector != start) {
-			printf("%s %llu %llu\n", run, (unsigned long long)start, (unsigned long long)(sector - start));
-			start = sector;
-		}
-		strcpy(run, word);
+		map_range(sector, n);
+		sector += n;
+		count -= n;
 	}
-	if (end > start)
-		printf("%s %llu %llu\n", run, (unsigned long long)start, (unsigned long long)(end - start));
+	map_flush();
 }
 
 static void do_range(const char *what, unsigned long request, uint64_t sector, uint64_t count)

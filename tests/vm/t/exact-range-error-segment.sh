@@ -19,7 +19,7 @@ load_remap
 main=$(mkloop "$((4 * count + 2))")
 spare=$(mkloop 16)
 with_errors "$main" | new_device lower
-remap_create r /dev/mapper/lower "$spare" format
+remap_create r /dev/mapper/lower "$spare" format retry_ms 0
 
 break_main() { with_errors "$main" "$@" | swap_table lower; }
 mend_main() { with_errors "$main" | swap_table lower; }

@@ -18,7 +18,7 @@ range_cases "$((seed + 1))" "$random" | place_cases "$count" >/tmp/write.cases
 load_remap
 null_disk bad "$((4 * count + 2))"
 spare=$(mkloop 16)
-remap_create r /dev/bad "$spare" format
+remap_create r /dev/bad "$spare" format retry_ms 0
 
 break_main() {
 	local range

@@ -17,7 +17,7 @@ range_cases "$seed" 4 | place_cases 0 | awk 'NF == 3' >/tmp/read.cases
 load_remap
 scsi_disk main 64 delay=0
 spare=$(mkloop 16)
-remap_create r "$main" "$spare" format
+remap_create r "$main" "$spare" format retry_ms 0
 cd /tmp
 near write 1 <read.cases | blkio /dev/mapper/r -
 
@@ -37,7 +37,6 @@ while read -r case; do
 	concerned around <<<"$case" >>blocks
 done <read.cases
 
-dmsetup message r 0 set retry_ms 1 >/dev/null
 scsi_good
 content read healed <read.cases >expected
 near map <read.cases | blkio /dev/mapper/r - >found

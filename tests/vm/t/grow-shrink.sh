@@ -44,11 +44,11 @@ is 'the list' "$(runs_of r)" "$listed"
 blkio /dev/mapper/r check 60000 8 1
 dmsetup remove r
 # Made anew.
-sum=$(sha256sum "$main" "$spare")
+sum=$(checksums "$main" "$spare")
 refused dmsetup create r --table "$(table 60000)"
 refused dmsetup create r --table "$(table 32765)"
 refused dmsetup create r --table "$(table 96)"
-is 'checksums of both devices' "$(sha256sum "$main" "$spare")" "$sum"
+is 'checksums of both devices' "$(checksums "$main" "$spare")" "$sum"
 dmsetup create r --table "$(table 65536)"
 is 'the list' "$(runs_of r)" "$listed"
 expect_map /dev/mapper/r 32752 24 '1 32752 11' '2 32763 2' '1 32765 11'

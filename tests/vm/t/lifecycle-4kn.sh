@@ -14,7 +14,7 @@ load_remap
 for spare in /dev/spare /dev/spare4k; do
 	note "4Kn main over $spare"
 	with_errors /dev/main4k 800+8 1608+16 | dmsetup create lower
-	remap_create r /dev/mapper/lower "$spare" format
+	remap_create r /dev/mapper/lower "$spare" format retry_ms 0
 	is 'logical block size' "$(blockdev --getss /dev/mapper/r)" 4096
 	expect_status r block_sectors=8
 	rm -f /tmp/model
@@ -29,7 +29,7 @@ for spare in /dev/spare /dev/spare4k; do
 	expect_status r unread_sectors=0 lost_sectors=0
 	listed=$(runs_of r)
 	dmsetup remove r
-	remap_create r /dev/mapper/lower "$spare"
+	remap_create r /dev/mapper/lower "$spare" retry_ms 0
 	is 'the list' "$(runs_of r)" "$listed"
 	hammer -s 100 -c -M /tmp/model /dev/mapper/r
 	dmsetup remove r
@@ -43,14 +43,13 @@ log_since | grep -q 'remap: .*logical' || fail "no reason in the log: $(log_sinc
 
 # Physical blocks of 16 KiB: blocks of 32 sectors, salvaged by the same measure.
 with_errors /dev/main16k 3201+1 | dmsetup create lower
-dd if=/dev/zero of=/dev/spare bs=1M count=1 status=none
-remap_create r /dev/mapper/lower /dev/spare format
+dd if=/dev/zero of=/dev/spare bs=1M count=1 oflag=direct status=none
+remap_create r /dev/mapper/lower /dev/spare format retry_ms 0
 expect_status r block_sectors=32
 blkio /dev/mapper/r write 0 3200 1
 blkio /dev/mapper/r write 3195 20 2
 expect_blocks r 3200
 with_errors /dev/main16k | swap_table lower
-dmsetup message r 0 set retry_ms 1 >/dev/null
 expect_map /dev/mapper/r 3000 220 '1 3000 195' '2 3195 20' '0 3215 5'
 relocate r 31 2
 expect_blocks r 0 32 3200

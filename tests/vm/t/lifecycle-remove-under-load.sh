@@ -39,7 +39,7 @@ for ((round = 0; round < 4; round++)); do
 	with_errors "$main" | swap_table lower
 	unload_remap
 	load_remap
-	remap_create r /dev/mapper/lower "$spare" retry_ms 1
+	remap_create r /dev/mapper/lower "$spare" retry_ms 0
 	hammer -s 80 -c -m 8 -M /tmp/model /dev/mapper/r
 	expect_status r mode=rw lost_sectors=0 unread_sectors=0
 	with_errors "$main" 5000+3 9001+1 20000+64 | swap_table lower

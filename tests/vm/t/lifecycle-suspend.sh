@@ -11,7 +11,7 @@ load_remap
 main=$(mkloop 32)
 spare=$(mkloop 16)
 with_errors "$main" 5000+3 9001+1 20000+64 | dmsetup create lower
-remap_create r /dev/mapper/lower "$spare" format
+remap_create r /dev/mapper/lower "$spare" format retry_ms 0
 hammer -s 70 -r -n 400 -M /tmp/model /dev/mapper/r
 relocate r 30000 500
 listed=$(runs_of r | grep proactive)
@@ -28,10 +28,10 @@ for ((i = 0; i < 10; i++)); do
 	dmsetup resume r
 done
 for ((i = 0; i < 10; i++)); do
-	remap_table /dev/mapper/lower "$spare" retry_ms $((500 + i)) | dmsetup load r
+	remap_table /dev/mapper/lower "$spare" retry_ms $((9 - i)) | dmsetup load r
 	dmsetup suspend r
 	dmsetup resume r
-	[[ $(dmsetup table r) == *"retry_ms $((500 + i))"* ]] || fail "the table is $(dmsetup table r)"
+	[[ $(dmsetup table r) == *"retry_ms $((9 - i))"* ]] || fail "the table is $(dmsetup table r)"
 done
 # A table that was loaded and thrown away leaves the live one alone.
 remap_table /dev/mapper/lower "$spare" | dmsetup load r
@@ -42,6 +42,5 @@ hammer_stop "$load"
 expect_status r mode=rw lost_sectors=0
 runs_of r | grep -qF "$listed" || fail 'the list changed'
 with_errors "$main" | swap_table lower
-dmsetup message r 0 set retry_ms 1 >/dev/null
 hammer -s 70 -c -m 8 -M /tmp/model /dev/mapper/r
 expect_status r unread_sectors=0 lost_sectors=0

@@ -14,8 +14,8 @@ spare_b=$(mkloop 8)
 half=$(($(sectors_of "$main") / 2))
 with_errors "$main" 1000+3 40000+3 | dmsetup create lower
 # The second one begins at an odd sector of main: its block grid begins there.
-dmsetup create a --table "0 $half remap /dev/mapper/lower 0 $spare_a 0 1 format"
-dmsetup create b --table "0 $((half - 1)) remap /dev/mapper/lower $((half + 1)) $spare_b 8 1 format"
+dmsetup create a --table "0 $half remap /dev/mapper/lower 0 $spare_a 0 3 format retry_ms 0"
+dmsetup create b --table "0 $((half - 1)) remap /dev/mapper/lower $((half + 1)) $spare_b 8 3 format retry_ms 0"
 
 hammer -s 90 -r -t 4 -M /tmp/model_a /dev/mapper/a &
 load=$!
@@ -37,7 +37,6 @@ expect_blocks b $(seq 2000 8 4992) $((place / 8 * 8)) $(((place + 2) / 8 * 8))
 
 with_errors "$main" | swap_table lower
 for name in a b; do
-	dmsetup message $name 0 set retry_ms 1 >/dev/null
 	hammer -c -m 8 -M /tmp/model_$name /dev/mapper/$name
 	expect_status $name unread_sectors=0 lost_sectors=0
 done

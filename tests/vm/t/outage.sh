@@ -17,7 +17,7 @@ outage() {
 	local name=$1 seed=$2 load
 	note "outage by $name, seed $seed"
 	outage_up | dmsetup create lower
-	remap_create r /dev/mapper/lower "$spare" format storm_budget "$budget"
+	remap_create r /dev/mapper/lower "$spare" format retry_ms 0 storm_budget "$budget"
 	rm -f /tmp/model
 	hammer -s "$seed" -n 200 -M /tmp/model /dev/mapper/r
 	expect_status r main_state=ok mapped_blocks=0 storm_left="$budget"
@@ -43,12 +43,11 @@ outage() {
 		fail "more than $budget blocks moved: $(dmsetup status r)"
 	is 'blocks that are mapped' "$(blocks_of r | wc -l)" "$(status_of r mapped_blocks)"
 	wait_until 20 status_is r storm_left "$budget"
-	dmsetup message r 0 set retry_ms 1 >/dev/null
 	hammer -s "$seed" -c -m 8 -M /tmp/model /dev/mapper/r
 	expect_status r unread_sectors=0 lost_sectors=0 mode=rw
 	dmsetup remove r
 	dmsetup remove lower
-	dd if=/dev/zero of="$spare" bs=1M count=1 conv=notrunc status=none
+	dd if=/dev/zero of="$spare" bs=1M count=1 oflag=direct status=none
 }
 
 more_errors_than() {

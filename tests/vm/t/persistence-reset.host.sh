@@ -38,9 +38,8 @@ round '1003+1' 'blkio /dev/mapper/r fua 1003 1 4'
 # Sixteen rescues by one I/O.
 round '3000+100' 'blkio /dev/mapper/r write 2990 120 5'
 
-vm_exec "$prologue; with_errors /dev/main | dmsetup create lower; remap_create r /dev/mapper/lower /dev/spare
+vm_exec "$prologue; with_errors /dev/main | dmsetup create lower; remap_create r /dev/mapper/lower /dev/spare retry_ms 0
 	expect_blocks r 96 1000 \$(seq 2000 8 2032) \$(seq 2064 8 2096) \$(seq 3000 8 3096)
-	dmsetup message r 0 set retry_ms 1
 	expect_map /dev/mapper/r 0 65536 '1 0 98' '2 98 4' '1 102 901' '4 1003 1' '1 1004 999' '3 2003 3' '1 2006 984' \
 		'5 2990 120' '1 3110 62426'
 	expect_status r mode=rw unread_sectors=0 lost_sectors=0 metadata_errors=0

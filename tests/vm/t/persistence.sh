@@ -11,11 +11,11 @@ load_remap
 main=$(mkloop 32)
 spare=$(mkloop 16)
 with_errors "$main" | dmsetup create lower
-remap_create r /dev/mapper/lower "$spare" format
+remap_create r /dev/mapper/lower "$spare" format retry_ms 0
 hammer -s 60 -n 300 -M /tmp/model /dev/mapper/r
 
 RANDOM=61
-table=$(remap_table /dev/mapper/lower "$spare")
+table=$(remap_table /dev/mapper/lower "$spare" retry_ms 0)
 for ((round = 1; round <= 10; round++)); do
 	# Every reason to move, every state of a sector, and some on the way back.
 	for ((i = 0; i < 4; i++)); do
@@ -38,7 +38,5 @@ for ((round = 1; round <= 10; round++)); do
 	is 'the status' "$(for word in mode mapped_blocks free_blocks retired_blocks unread_sectors lost_sectors; do status_of r $word; done)" "$counts"
 done
 [[ -n $before ]] || fail 'nothing was mapped'
-# "set retry_ms" is an option of the table, so it went with the table.
-dmsetup message r 0 set retry_ms 1 >/dev/null
 hammer -s 60 -c -m 8 -M /tmp/model /dev/mapper/r
 expect_status r unread_sectors=0 lost_sectors=0

@@ -7,10 +7,6 @@
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh
 
-sums() {
-	sha256sum "$main" "$spare"
-}
-
 load_remap
 main=$(mkloop 16)
 spare=$(mkloop 8)
@@ -25,9 +21,9 @@ listed=$(runs_of r)
 dmsetup remove r
 
 # One copy of each superblock and metadata block is bad as well, which would be mended otherwise.
-dd if=/dev/zero of="$spare" bs=4096 count=1 conv=notrunc,fsync status=none
-before=$(sums)
-remap_table /dev/mapper/lower "$spare" retry_ms 1 | dmsetup create --readonly r
+dd if=/dev/zero of="$spare" bs=4096 count=1 oflag=direct status=none
+before=$(checksums "$main" "$spare")
+remap_table /dev/mapper/lower "$spare" retry_ms 0 | dmsetup create --readonly r
 expect_status r mode=ro
 is 'the list' "$(runs_of r)" "$listed"
 expect_map /dev/mapper/r 1000 8 '1 1000 3' 'EIO 1003 1' '1 1004 4'
@@ -47,7 +43,7 @@ fi
 dmsetup suspend r
 dmsetup resume r
 dmsetup remove r
-is 'checksums of both devices' "$(sums)" "$before"
+is 'checksums of both devices' "$(checksums "$main" "$spare")" "$before"
 with_errors "$main" 1003+1 | swap_table lower
 remap_create r /dev/mapper/lower "$spare"
 expect_status r mode=rw

@@ -11,7 +11,7 @@ load_remap
 main=$(mkloop 16)
 spare=$(mkloop 8)
 flaky "$main" up | new_device lower
-remap_create r /dev/mapper/lower "$spare" format storm_budget 64
+remap_create r /dev/mapper/lower "$spare" format retry_ms 0 storm_budget 64
 blkio /dev/mapper/r write 0 32768 1
 expect_status r mode=rw mapped_blocks=0
 
@@ -20,7 +20,7 @@ flaky "$main" down | swap_table lower
 blkio /dev/mapper/r - <<-IO
 	write 80 8 2
 	write 161 1 2
-	fua 1001 14 2
+	write 1001 14 2
 	write 2047 130 2
 	write 8192 256 2
 	check 80 8 2
@@ -34,7 +34,6 @@ expect_status r rescued_blocks="$(blocks_of r | wc -l)" lost_sectors=0
 
 # It answers again: the rest of the device, and of the blocks that moved, is as it was.
 flaky "$main" up | swap_table lower
-dmsetup message r 0 set retry_ms 1 >/dev/null
 blkio /dev/mapper/r - <<-IO
 	check 0 80 1
 	check 80 8 2

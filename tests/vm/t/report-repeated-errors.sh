@@ -11,7 +11,7 @@ load_remap
 main=$(mkloop 16)
 spare=$(mkloop 8)
 flaky "$main" up | new_device lower
-remap_create r /dev/mapper/lower "$spare" format
+remap_create r /dev/mapper/lower "$spare" format retry_ms 0
 blkio /dev/mapper/r write 0 8192 1
 flaky "$main" down | swap_table lower
 
@@ -36,7 +36,6 @@ for ((round = 22; round < 42; round++)); do
 done
 expect_blocks r "${blocks[@]}"
 flaky "$main" up | swap_table lower
-dmsetup message r 0 set retry_ms 1 >/dev/null
 for ((place = 0; place < 20; place++)); do
 	echo "check $((place * 104)) 3 1"
 	echo "check $((place * 104 + 3)) 4 41"

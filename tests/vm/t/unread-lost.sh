@@ -72,7 +72,7 @@ dmsetup remove r
 # What main holds there must not come back.
 blkio "$main" write 800 8 9
 with_errors "$main" | swap_table lower
-remap_create r /dev/mapper/lower "$spare" retry_ms 1
+remap_create r /dev/mapper/lower "$spare" retry_ms 0
 expect_map /dev/mapper/r 800 8 '1 800 3' '3 803 1' '2 804 2' '1 806 2'
 expect_map /dev/mapper/r 1600 8 '1 1600 3' '0 1603 1' '1 1604 4'
 expect_status r lost_sectors=0

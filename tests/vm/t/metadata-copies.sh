@@ -1,0 +1,136 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: either copy of any superblock or metadata block zeroed, random or older: nothing lost, nothing stale
+# invariants: 1 2 8
+# timeout: 300
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+
+load_remap
+main=$(mkloop 8)
+spare=$(mkloop 5)
+with_errors "$main" | dmsetup create lower
+remap_create r /dev/mapper/lower "$spare" format retry_ms 0
+
+# First the older state: metadata blocks in use, every kind of sector in them.
+blkio /dev/mapper/r write 0 16384 1
+relocate r 0 4800
+with_errors "$main" 10003+2 11003+2 12003+2 | swap_table lower
+blkio /dev/mapper/r - >/dev/null <<-IO || true
+	check 10000 8 1
+	check 11000 8 1
+	check 12000 8 1
+IO
+dmsetup remove r
+dd if="$spare" of=/tmp/older bs=1M iflag=direct status=none
+remap_create r /dev/mapper/lower "$spare" retry_ms 0
+# Then what makes it wrong to believe the older state: blocks released and written on main, slots used again for
+# others, sectors healed, further blocks moved and written.
+release r 0 1600
+relocate r 13000 400
+blkio /dev/mapper/r - <<-IO
+	write 0 1600 2
+	write 13000 100 2
+	write 10003 1 2
+	zero 11003 2
+	write 2000 16 2
+	flush
+IO
+with_errors "$main" 10003+2 | swap_table lower
+blkio /dev/mapper/r check 12000 8 1
+listed=$(runs_of r)
+dmsetup remove r
+dd if="$spare" of=/tmp/newer bs=1M iflag=direct status=none
+main_sum=$(checksums "$main")
+
+whole() {
+	is "the list, $1" "$(runs_of r)" "$listed"
+	expect_status r mode=rw unread_sectors=1 lost_sectors=0
+	blkio /dev/mapper/r - <<-IO || fail "wrong data, $1"
+		check 0 1600 2
+		check 1600 400 1
+		check 2000 16 2
+		check 2016 7984 1
+		check 10000 3 1
+		check 10003 1 2
+		check 10005 998 1
+		check 11003 2 0
+		check 11005 1995 1
+		check 13000 100 2
+		check 13100 3284 1
+	IO
+	is "the unread sector, $1" "$(blkio /dev/mapper/r map 10004 1)" 'EIO 10004 1'
+}
+
+restore() {
+	dd if=/tmp/newer of="$spare" bs=1M oflag=direct status=none
+}
+
+# damage KIND SECTOR
+damage() {
+	case $1 in
+	zeros) dd if=/dev/zero of="$spare" bs=512 seek="$2" count=8 oflag=direct status=none ;;
+	random) dd if=/tmp/noise of="$spare" bs=512 seek="$2" count=8 oflag=direct status=none ;;
+	older) dd if=/tmp/older of="$spare" bs=512 skip="$2" seek="$2" count=8 oflag=direct status=none ;;
+	torn) dd if=/tmp/older of="$spare" bs=512 skip="$2" seek="$2" count=3 oflag=direct status=none ;;
+	esac
+}
+
+perl -e 'srand(120); print pack("C*", map { int(rand(256)) } 1 .. 4096)' >/tmp/noise
+spare-edit "$spare" where >/tmp/where
+cat /tmp/where
+declare -A sector_of
+places=()
+while read -r kind index copy sector; do
+	sector_of[$kind $index $copy]=$sector
+	((copy == 1)) || places+=("$kind $index")
+done < <(awk '$1 == "super" { print $1, 0, $2, $3 } $1 == "meta" { print $1, $2, $3, $4 }' /tmp/where)
+((${#places[@]} >= 4)) || fail "too few metadata blocks: ${places[*]}"
+
+for place in "${places[@]}"; do
+	for kind in zeros random older torn; do
+		for copy in 0 1; do
+			what="copy $copy of $place: $kind"
+			restore
+			damage $kind "${sector_of[$place $copy]}"
+			remap_create r /dev/mapper/lower "$spare" || fail "refused, $what"
+			whole "$what"
+			dmsetup remove r
+			# The start has mended it: now the other copy may go.
+			damage zeros "${sector_of[$place $((1 - copy))]}"
+			remap_create r /dev/mapper/lower "$spare" || fail "refused, $what and then the other copy"
+			whole "$what and then the other copy"
+			dmsetup remove r
+		done
+	done
+done
+is 'the checksum of main' "$(checksums "$main")" "$main_sum"
+
+# One copy of everything at once.
+for copy in 0 1; do
+	restore
+	for place in "${places[@]}"; do
+		damage random "${sector_of[$place $copy]}"
+	done
+	remap_create r /dev/mapper/lower "$spare" retry_ms 0
+	whole "copy $copy of everything"
+	dmsetup remove r
+done
+
+# Both copies of one: refused, and it says which; nothing is written.
+for place in "${places[@]}"; do
+	restore
+	for copy in 0 1; do
+		damage random "${sector_of[$place $copy]}"
+	done
+	sum=$(checksums "$main" "$spare")
+	log_mark
+	refused remap_create r /dev/mapper/lower "$spare" retry_ms 0
+	said=$(log_since | grep 'remap: ') || fail "no reason in the log, both copies of $place"
+	case $place in
+	super*) grep -qi 'superblock' <<<"$said" || fail "no superblock in: $said" ;;
+	meta*) grep -qiE "metadata block ${place#meta }\>" <<<"$said" || fail "no metadata block ${place#meta } in: $said" ;;
+	esac
+	is "checksums, both copies of $place" "$(checksums "$main" "$spare")" "$sum"
+done
