@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,6 +151,12 @@ int monitor_unpin(const char *pin_dir)
 		err = maps_err;
 	if (!err && rmdir(pin_dir) && errno != ENOENT)
 		err = -errno;
+	if (!err) {
+		/* The folder that holds the versions, if this was the last one. */
+		snprintf(path, sizeof(path), "%s", pin_dir);
+		if (strcmp(dirname(path), BPFFS))
+			rmdir(path);
+	}
 	return err;
 }
 

@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: remapd counts as many I/Os as fio did, over its own restart and beside other devices
+# timeout: 60
+. tests/native/remapd.sh
+
+make_loop 64
+other=$loop
+make_loop 64
+write_policy "$loop"
+start_daemon
+is 'devices watched' "$(ask '{"version":1,"command":"state"}' | jq -c '[.devices[].device]')" "[\"$loop\"]"
+
+read -ra before < <(counted)
+expected() { # READS WRITES more
+	before=($((before[0] + $1)) $((before[1] + $2)))
+}
+
+# Sizes of every class; each fio I/O is one I/O of the device as long as it is not split.
+for size in 512 4k 32k 128k; do
+	# shellcheck disable=SC2046 # two numbers
+	expected $(fio_run --rw=randrw --bs=$size --number_ios=600 --size=64M)
+done
+is 'reads and writes' "$(counted)" "${before[*]}"
+is 'sum of the buckets' "$(state '[.latency.read.buckets[].count] | add')" "${before[0]}"
+is 'sum of the write buckets' "$(state '[.latency.write.buckets[].count] | add')" "${before[1]}"
+cells() {
+	ask "{\"version\":1,\"command\":\"extents\",\"device\":\"$loop\"}" |
+		jq -r '"\([.cells[][2]] | add) \([.cells[][3]] | add)"'
+}
+is 'sum of the cells' "$(cells)" "${before[*]}"
+
+# Another device's I/O is nobody's.
+watched=$loop loop=$other
+fio_run --rw=randread --bs=4k --number_ios=300 --size=64M >/dev/null
+loop=$watched
+is 'after I/O of another device' "$(counted)" "${before[*]}"
+
+# One extent is one cell.
+fio_run --rw=read --bs=4k --offset=7M --size=1M >/dev/null
+expected 256 0
+is 'reads of extent 7' "$(ask "{\"version\":1,\"command\":\"extents\",\"device\":\"$loop\"}" |
+	jq '.cells[] | select(.[0] == 7) | .[2] >= 256')" true
+
+# While it is away the counting goes on, and the next one carries it on.
+stop_daemon
+# shellcheck disable=SC2046
+expected $(fio_run --rw=randrw --bs=4k --number_ios=500 --size=64M)
+start_daemon
+is 'over a restart' "$(counted)" "${before[*]}"
+grep -q 'counts on' "$log" || fail 'the log does not say that it counts on'
+
+# Killed, not stopped.
+kill -KILL "$daemon_pid"
+wait "$daemon_pid" 2>/dev/null || :
+# shellcheck disable=SC2046
+expected $(fio_run --rw=randrw --bs=4k --number_ios=500 --size=64M)
+start_daemon
+is 'over a crash' "$(counted)" "${before[*]}"
+is 'dropped' "$(ask '{"version":1,"command":"state"}' | jq '.daemon.bpf.dropped_events')" 0
