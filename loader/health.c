@@ -82,6 +82,8 @@ void health_pick_control(struct health *h)
 {
 	unsigned int tries;
 
+	if (!h->pendings)
+		h->control_extent = UINT64_MAX;
 	if (!h->pendings || h->control_extent != UINT64_MAX || health_frozen(h))
 		return;
 	for (tries = 0; tries < 16; tries++) {
@@ -213,7 +215,7 @@ static void join_stall(struct health *h, const struct health_io *io, uint64_t ex
 	struct health_member *m;
 	uint32_t from, to, i;
 
-	if (s->open && (io->issued_ns > s->end_ns || io->completed_ns > s->begin_ns + HEALTH_STALL_MAX_NS))
+	if (s->open && (io->issued_ns >= s->end_ns || io->completed_ns > s->begin_ns + HEALTH_STALL_MAX_NS))
 		health_close_stall(h);
 	if (!s->open) {
 		memset(s, 0, sizeof(*s));

@@ -315,8 +315,8 @@ static void test_whole_device_slow_freezes(void **state)
 	assert_int_equal(dev.freeze, HEALTH_FREEZE_SLOW);
 	assert_true(dev.degraded);
 	assert_true(dev.ignored > 100);
-	assert_int_equal(dev.suspect_extents, 0);
-	/* What came before the freeze was noticed is taken back as well. */
+	assert_int_equal(dev.suspect_extents + dev.slow_extents, 0);
+	/* What came before the freeze was noticed is taken back as well: each of these stalls was over before. */
 	for (i = 0; i < 200; i++)
 		assert_float_equal(look(&d, i * 5).evidence, 0, 1e-9);
 	/* The yardstick did not learn from it, and judgement comes back. */
@@ -384,6 +384,13 @@ static void test_control_is_not_accused(void **state)
 	health_probe(d.h, x[1].reread_sector, x[1].reread_sectors, HEALTH_CLASS_OK, 5 * MS, d.now);
 	assert_int_equal(look(&d, 412).confirmed, 1);
 	assert_int_equal(health_review(d.h, d.now, x, 8), 1);
+	/* What is forgotten needs no comparison any more. */
+	pass(&d, 31 * S);
+	health_probe(d.h, x[0].reread_sector, x[0].reread_sectors, HEALTH_CLASS_OK, 700 * MS, d.now);
+	assert_int_equal(health_review(d.h, d.now, x, 8), 2);
+	health_fact(d.h, 412 * 2048, HEALTH_FACT_RELEASED, d.now);
+	pass(&d, S);
+	assert_int_equal(health_review(d.h, d.now, x, 8), 0);
 	teardown(&d);
 }
 
@@ -482,9 +489,16 @@ static void test_cable_and_outage(void **state)
 
 static void test_neighbours_raise_the_risk(void **state)
 {
-	struct health_extent near, far;
+	struct health_extent near, far, review[8];
 	struct device d;
 	int i;
+
+	/* What was seen once is no neighbour to speak of. */
+	setup(&d);
+	io(&d, 411, HEALTH_CLASS_MEDIUM, 20 * MS);
+	pass(&d, 60 * S);
+	assert_false(look(&d, 412).has_neighbour);
+	teardown(&d);
 
 	setup(&d);
 	for (i = 0; i < 4; i++) {
@@ -505,6 +519,11 @@ static void test_neighbours_raise_the_risk(void **state)
 	assert_false(far.has_neighbour);
 	assert_float_equal(near.evidence, far.evidence, 1e-6);
 	assert_true(near.risk > 10 * far.risk);
+	assert_int_equal(health_review(d.h, d.now, review, 2), 2);
+	assert_int_equal(review[0].extent, 411);
+	assert_int_equal(review[1].extent, 412);
+	assert_int_equal(health_review(d.h, d.now, review, 8), 3);
+	assert_int_equal(review[2].extent, 900);
 	/* Next to a site, but without evidence of its own: raised, though far from worth a move. */
 	near = look(&d, 410);
 	assert_true(near.risk > look(&d, 1000).risk);
@@ -603,6 +622,7 @@ static void test_yardstick(void **state)
 	struct health_options opt;
 	struct health_period p;
 	struct device d;
+	int i;
 
 	setup(&d);
 	assert_int_equal(health_slow_ns(d.h, HEALTH_READ, 8), 50 * MS);
@@ -619,6 +639,17 @@ static void test_yardstick(void **state)
 	d.now += 60 * S;
 	health_period(d.h, &p, d.now);
 	assert_int_equal(health_slow_ns(d.h, HEALTH_READ, 8), 32 * MS);
+	/* Even if it is huge in each minute: the p99 counts for at most twice what the median does. */
+	p.lat[HEALTH_READ][3] = (struct health_latency){ 1000, 4 * MS, 3000 * MS };
+	teardown(&d);
+	health_options_default(&opt);
+	opt.slow_min_ns = MS;
+	setup_with(&d, &opt);
+	for (i = 0; i < 60; i++) {
+		d.now += 60 * S;
+		health_period(d.h, &p, d.now);
+	}
+	assert_int_equal(health_slow_ns(d.h, HEALTH_READ, 4096), 64 * MS);
 	/* Nonsense does no harm. */
 	memset(&p, 0xff, sizeof(p));
 	d.now += 60 * S;
