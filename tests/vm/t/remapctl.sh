@@ -52,13 +52,7 @@ refused 65 'main .* in use: mounted at /tmp/mnt' create r "$used" "$spare"
 umount /tmp/mnt
 refused 64 'confirmation' create r "$main" "$used" --force </dev/null
 
-mkdir -p /tmp/mnt
-sfdisk -q "$other" <<-'TABLE'
-	label: gpt
-	start=2048, size=40960
-	start=43008, size=40960
-TABLE
-udevadm settle 2>/dev/null || :
+sgdisk --new=1:2048:+20M --new=2:0:+20M "$other" >/dev/null
 disk=$(readlink -f "$other")
 wait_until 10 test -b "${disk}1"
 refused 65 'holds gpt partition table' create r "$main" "$other"
