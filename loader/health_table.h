@@ -16,7 +16,8 @@
 #define HEALTH_SLOT_NS (60 * 1000000000ULL)
 #define HEALTH_STORM_EXTENTS 16 /* extents with errors within HEALTH_STORM_NS that make an outage */
 #define HEALTH_STORM_NS (5 * 1000000000ULL)
-#define HEALTH_SPREAD_EXTENTS 4 /* slow extents in a period below which the device is not slow as a whole */
+#define HEALTH_SPREAD_EXTENTS 16 /* slow extents in a period, or... */
+#define HEALTH_SPREAD_PLACES 4	 /* ...places far apart, from which the device may be slow as a whole */
 #define HEALTH_DEGRADED_NS (60 * 1000000000ULL)
 
 /* One extent with evidence. */
@@ -94,7 +95,7 @@ struct health {
 	uint64_t good_period_ns; /* end of the last period in which the device was not slow */
 	uint64_t slow_since_ns;	 /* end of the first of the slow periods that still go on; 0: none */
 	uint64_t spread[HEALTH_SPREAD_EXTENTS];
-	uint32_t spreads; /* distinct slow extents in this period, as far as spread goes */
+	uint32_t spreads; /* distinct slow extents in this period, as far as there is room */
 
 	enum health_freeze freeze;
 	uint64_t frozen_until_ns;

@@ -81,6 +81,26 @@ static bool is_slower(const struct health *h, const struct health_latency *now, 
 	return now->median_ns > limit;
 }
 
+/* True if slow I/O hit much of the device in this period, and not a few bad extents that a workload dwells on. */
+static bool is_spread(const struct health *h)
+{
+	uint64_t apart = h->extents / 16 < HEALTH_NEIGHBOUR_REACH ? h->extents / 16 : HEALTH_NEIGHBOUR_REACH;
+	uint64_t place[HEALTH_SPREAD_PLACES];
+	uint32_t places = 0, i, j;
+
+	for (i = 0; i < h->spreads && places < HEALTH_SPREAD_PLACES; i++) {
+		for (j = 0; j < places; j++) {
+			uint64_t x = h->spread[i], y = place[j];
+
+			if ((x > y ? x - y : y - x) <= apart)
+				break;
+		}
+		if (j == places)
+			place[places++] = h->spread[i];
+	}
+	return places == HEALTH_SPREAD_PLACES || h->spreads == HEALTH_SPREAD_EXTENTS;
+}
+
 void health_period(struct health *h, const struct health_period *period, uint64_t now_ns)
 {
 	uint64_t judged = 0, slower = 0;
@@ -98,8 +118,7 @@ void health_period(struct health *h, const struct health_period *period, uint64_
 			if (is_slower(h, now, hour))
 				slower += now->count;
 		}
-	/* Slow everywhere: not in a few extents only, which a workload may happen to dwell on. */
-	slow = h->opt.device_slow_factor > 0 && slower && slower * 2 >= judged && h->spreads >= HEALTH_SPREAD_EXTENTS;
+	slow = h->opt.device_slow_factor > 0 && slower && slower * 2 >= judged && is_spread(h);
 	h->spreads = 0;
 	if (!slow)
 		h->slow_since_ns = 0;

@@ -328,7 +328,7 @@ static void test_whole_device_slow_freezes(void **state)
 	teardown(&d);
 }
 
-static void test_busy_with_one_bad_extent_is_not_frozen(void **state)
+static void test_busy_with_a_bad_region_is_not_frozen(void **state)
 {
 	struct health_device dev;
 	struct device d;
@@ -336,14 +336,32 @@ static void test_busy_with_one_bad_extent_is_not_frozen(void **state)
 
 	setup(&d);
 	for (i = 0; i < 40; i++) {
-		io(&d, 412, HEALTH_CLASS_OK, 400 * MS);
+		io(&d, 412 + i % 6, HEALTH_CLASS_OK, 400 * MS);
 		pass(&d, 400 * MS);
 		if (i % 20 == 19)
 			period_of(&d, 400 * MS, 20);
 	}
 	health_device(d.h, d.now, &dev);
 	assert_int_equal(dev.freeze, HEALTH_FREEZE_NONE);
-	assert_int_equal(dev.slow_extents + dev.suspect_extents, 1);
+	assert_int_equal(dev.slow_extents + dev.suspect_extents, 6);
+	teardown(&d);
+}
+
+/* A whole device that is slow while it is read from one end to the other. */
+static void test_slow_and_sequential_freezes(void **state)
+{
+	struct health_device dev;
+	struct device d;
+	unsigned int i;
+
+	setup(&d);
+	for (i = 0; i < 40; i++) {
+		io(&d, i, HEALTH_CLASS_OK, 400 * MS);
+		if (i % 20 == 19)
+			period_of(&d, 400 * MS, 20);
+	}
+	health_device(d.h, d.now, &dev);
+	assert_int_equal(dev.freeze, HEALTH_FREEZE_SLOW);
 	teardown(&d);
 }
 
@@ -827,7 +845,8 @@ int main(void)
 		cmocka_unit_test(test_hot_extent_in_many_stalls_stays),
 		cmocka_unit_test(test_error_explains_the_stall),
 		cmocka_unit_test(test_whole_device_slow_freezes),
-		cmocka_unit_test(test_busy_with_one_bad_extent_is_not_frozen),
+		cmocka_unit_test(test_busy_with_a_bad_region_is_not_frozen),
+		cmocka_unit_test(test_slow_and_sequential_freezes),
 		cmocka_unit_test(test_slow_controls_freeze),
 		cmocka_unit_test(test_control_is_not_accused),
 		cmocka_unit_test(test_old_known_error_is_baseline),
