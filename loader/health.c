@@ -4,13 +4,13 @@
 
 #include "loader/health_table.h"
 
-#define NS_PER_S 1000000000ULL
-#define SPAN_MAX 64		/* extents of one I/O that are looked at */
-#define BACKOFF_FIRST_NS (60 * NS_PER_S)
+#define NS_PER_S	  1000000000ULL
+#define SPAN_MAX	  64 /* extents of one I/O that are looked at */
+#define BACKOFF_FIRST_NS  (60 * NS_PER_S)
 #define BACKOFF_DOUBLINGS 6 /* to about an hour */
-#define SECTORS_ASSUMED 8   /* of a read of unknown size */
+#define SECTORS_ASSUMED	  8 /* of a read of unknown size */
 
-/* --- evidence --------------------------------------------------------------------------------------------------- */
+/* ---- evidence ---- */
 
 static void add(struct health_entry *e, double weight, double anomaly, bool soft)
 {
@@ -19,20 +19,23 @@ static void add(struct health_entry *e, double weight, double anomaly, bool soft
 }
 
 /*
- * An incident on an extent. What comes within the gap after another belongs to it, and only what it is heavier by is
- * added. again: a re-read, which is spaced by its own interval, so that it always is an incident of its own.
+ * An incident on an extent. What comes within the gap after another belongs to it, and only what it
+ * is heavier by is added. again: a re-read, which is spaced by its own interval, so that it always
+ * is an incident of its own.
  */
-static void incident(struct health *h, struct health_entry *e, uint64_t at_ns, double weight, double anomaly, bool soft,
-		     bool again)
+static void incident(struct health *h, struct health_entry *e, uint64_t at_ns, double weight,
+		     double anomaly, bool soft, bool again)
 {
 	if (e->moved)
 		return;
 	if (anomaly > 0.5)
 		h->anomaly_ns = at_ns;
 	if (!again && e->incident_ns && at_ns < e->incident_ns + h->opt.incident_gap_ns) {
-		double heavier = weight - e->incident_weight, further = anomaly - e->incident_anomaly;
+		double heavier = weight - e->incident_weight,
+		       further = anomaly - e->incident_anomaly;
 
-		add(e, heavier > 0 ? heavier : 0, further > 0 ? further : 0, soft && e->incident_soft);
+		add(e, heavier > 0 ? heavier : 0, further > 0 ? further : 0,
+		    soft && e->incident_soft);
 		if (heavier > 0)
 			e->incident_weight = weight;
 		if (further > 0)
@@ -119,12 +122,13 @@ void health_freeze(struct health *h, enum health_freeze kind)
 		if (e->moved || !e->incident_soft || e->incident_ns <= h->good_period_ns)
 			continue;
 		e->soft = e->soft > e->incident_weight ? e->soft - e->incident_weight : 0;
-		e->anomalies = e->anomalies > e->incident_anomaly ? e->anomalies - e->incident_anomaly : 0;
+		e->anomalies =
+			e->anomalies > e->incident_anomaly ? e->anomalies - e->incident_anomaly : 0;
 		e->incident_weight = e->incident_anomaly = 0;
 	}
 }
 
-/* --- unusual I/O ------------------------------------------------------------------------------------------------ */
+/* ---- unusual I/O ---- */
 
 struct span {
 	uint64_t first, last; /* extents */
@@ -146,7 +150,8 @@ static bool span_of(const struct health *h, uint64_t sector, uint64_t sectors, s
 }
 
 /* The part of [sector, sector + sectors) that lies in the extent, relative to it. */
-static void clip(const struct health *h, uint64_t extent, uint64_t sector, uint64_t sectors, uint32_t *from, uint32_t *to)
+static void clip(const struct health *h, uint64_t extent, uint64_t sector, uint64_t sectors,
+		 uint32_t *from, uint32_t *to)
 {
 	uint64_t begin = extent * h->opt.extent_sectors;
 	uint64_t length = h->opt.extent_sectors;
@@ -158,7 +163,8 @@ static void clip(const struct health *h, uint64_t extent, uint64_t sector, uint6
 }
 
 /* Notes what was seen. */
-static void note(struct health *h, struct health_entry *e, uint32_t sectors, enum health_dir dir, uint64_t latency_ns)
+static void note(struct health *h, struct health_entry *e, uint32_t sectors, enum health_dir dir,
+		 uint64_t latency_ns)
 {
 	if (!e->first_seen_ns)
 		e->first_seen_ns = h->now_ns ? h->now_ns : 1;
@@ -170,8 +176,12 @@ static void note(struct health *h, struct health_entry *e, uint32_t sectors, enu
 	e->worst_sectors = sectors;
 }
 
-/* Asks for re-reads of the part of [sector, sector + sectors) that lies in the extent, an interval after since_ns. */
-static void ask(struct health *h, struct health_entry *e, uint64_t sector, uint32_t sectors, uint64_t since_ns)
+/*
+ * Asks for re-reads of the part of [sector, sector + sectors) that lies in the extent, an interval
+ * after since_ns.
+ */
+static void ask(struct health *h, struct health_entry *e, uint64_t sector, uint32_t sectors,
+		uint64_t since_ns)
 {
 	uint32_t from, to;
 
@@ -209,13 +219,15 @@ void health_close_stall(struct health *h)
 	}
 }
 
-static void join_stall(struct health *h, const struct health_io *io, uint64_t extent, uint64_t latency_ns)
+static void join_stall(struct health *h, const struct health_io *io, uint64_t extent,
+		       uint64_t latency_ns)
 {
 	struct health_stall *s = &h->stall;
 	struct health_member *m;
 	uint32_t from, to, i;
 
-	if (s->open && (io->issued_ns >= s->end_ns || io->completed_ns > s->begin_ns + HEALTH_STALL_MAX_NS))
+	if (s->open &&
+	    (io->issued_ns >= s->end_ns || io->completed_ns > s->begin_ns + HEALTH_STALL_MAX_NS))
 		health_close_stall(h);
 	if (!s->open) {
 		memset(s, 0, sizeof(*s));
@@ -241,7 +253,8 @@ static void join_stall(struct health *h, const struct health_io *io, uint64_t ex
 	else if (latency_ns <= m->latency_ns)
 		return;
 	clip(h, extent, io->sector, io->sectors, &from, &to);
-	*m = (struct health_member){ extent, extent * h->opt.extent_sectors + from, to - from, latency_ns };
+	*m = (struct health_member){ extent, extent * h->opt.extent_sectors + from, to - from,
+				     latency_ns };
 }
 
 static void note_spread(struct health *h, uint64_t extent)
@@ -274,9 +287,11 @@ static bool is_storm(struct health *h, uint64_t extent)
 }
 
 /* True if the error is an old one: inside of what was bad at first sight. */
-static bool is_baseline(const struct health *h, const struct health_entry *e, uint32_t from, uint32_t to)
+static bool is_baseline(const struct health *h, const struct health_entry *e, uint32_t from,
+			uint32_t to)
 {
-	return e->baseline_from < e->baseline_to && from >= e->baseline_from && to <= e->baseline_to;
+	return e->baseline_from < e->baseline_to && from >= e->baseline_from &&
+	       to <= e->baseline_to;
 }
 
 static void widen_baseline(struct health_entry *e, uint32_t from, uint32_t to)
@@ -289,8 +304,8 @@ static void widen_baseline(struct health_entry *e, uint32_t from, uint32_t to)
 		e->baseline_to = to;
 }
 
-static void take_error(struct health *h, const struct health_io *io, uint64_t extent, uint32_t spanned,
-		       uint64_t latency_ns)
+static void take_error(struct health *h, const struct health_io *io, uint64_t extent,
+		       uint32_t spanned, uint64_t latency_ns)
 {
 	struct health_entry *e = health_get(h, extent);
 	double weight = health_weight(io->class) / spanned;
@@ -320,7 +335,8 @@ static void take_error(struct health *h, const struct health_io *io, uint64_t ex
 
 void health_io(struct health *h, const struct health_io *io)
 {
-	uint64_t latency_ns = io->completed_ns > io->issued_ns ? io->completed_ns - io->issued_ns : 0;
+	uint64_t latency_ns = io->completed_ns > io->issued_ns ? io->completed_ns - io->issued_ns
+							       : 0;
 	bool error = io->class != HEALTH_CLASS_OK;
 	bool slow;
 	struct span s;
@@ -341,8 +357,11 @@ void health_io(struct health *h, const struct health_io *io)
 		h->ignored++;
 		return;
 	}
-	/* A slow device's medium errors are believed; nothing else of a device that is not itself. */
-	if (health_frozen(h) && !(io->class == HEALTH_CLASS_MEDIUM && h->freeze == HEALTH_FREEZE_SLOW)) {
+	/*
+	 * A slow device's medium errors are believed; nothing else of a device that is not itself.
+	 */
+	if (health_frozen(h) &&
+	    !(io->class == HEALTH_CLASS_MEDIUM && h->freeze == HEALTH_FREEZE_SLOW)) {
 		h->ignored++;
 		return;
 	}
@@ -377,7 +396,7 @@ void health_baseline(struct health *h, uint64_t sector, uint64_t sectors)
 	}
 }
 
-/* --- re-reads --------------------------------------------------------------------------------------------------- */
+/* ---- re-reads ---- */
 
 static void take_control(struct health *h, bool bad)
 {
@@ -385,7 +404,10 @@ static void take_control(struct health *h, bool bad)
 		settle(h);
 		return;
 	}
-	/* One may have hit a bad sector that nobody knew of: ask another. Two in a row are the device. */
+	/*
+	 * One may have hit a bad sector that nobody knew of: ask another. Two in a row are the
+	 * device.
+	 */
 	h->control_extent = UINT64_MAX;
 	if (++h->control_failures >= 2)
 		health_freeze(h, HEALTH_FREEZE_CONTROL);
@@ -409,8 +431,8 @@ static void clear(struct health *h, struct health_entry *e)
 		e->anomalies *= health_evidence(e) / before;
 }
 
-void health_probe(struct health *h, uint64_t sector, uint32_t sectors, enum health_class class, uint64_t latency_ns,
-		  uint64_t now_ns)
+void health_probe(struct health *h, uint64_t sector, uint32_t sectors, enum health_class class,
+		  uint64_t latency_ns, uint64_t now_ns)
 {
 	bool failed = class != HEALTH_CLASS_OK && class != HEALTH_CLASS_RECOVERED;
 	uint64_t extent = sector / h->opt.extent_sectors;
@@ -425,7 +447,8 @@ void health_probe(struct health *h, uint64_t sector, uint32_t sectors, enum heal
 		health_freeze(h, HEALTH_FREEZE_STORM);
 		return;
 	}
-	bad = failed || class == HEALTH_CLASS_RECOVERED || latency_ns > health_slow_ns(h, HEALTH_READ, sectors);
+	bad = failed || class == HEALTH_CLASS_RECOVERED ||
+	      latency_ns > health_slow_ns(h, HEALTH_READ, sectors);
 	if (extent == h->control_extent) {
 		take_control(h, bad);
 		return;
@@ -452,7 +475,7 @@ void health_probe(struct health *h, uint64_t sector, uint32_t sectors, enum heal
 	suspend(h, e, HEALTH_WEIGHT_REREAD, true);
 }
 
-/* --- exposure --------------------------------------------------------------------------------------------------- */
+/* ---- exposure ---- */
 
 static void expose(struct health *h, struct health_entry *e, double visits)
 {
@@ -468,8 +491,8 @@ static void expose(struct health *h, struct health_entry *e, double visits)
 	e->visits = e->visits * kept + visits;
 }
 
-void health_exposure(struct health *h, uint64_t sector, uint64_t sectors, uint64_t reads, uint64_t read_sectors,
-		     uint64_t elapsed_ns, uint64_t now_ns)
+void health_exposure(struct health *h, uint64_t sector, uint64_t sectors, uint64_t reads,
+		     uint64_t read_sectors, uint64_t elapsed_ns, uint64_t now_ns)
 {
 	double most = (double)elapsed_ns / (60 * NS_PER_S), visits;
 	uint64_t first, last, x;
@@ -499,7 +522,7 @@ void health_exposure(struct health *h, uint64_t sector, uint64_t sectors, uint64
 			expose(h, e, visits);
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------------ */
+/* ---- facts ---- */
 
 void health_fact(struct health *h, uint64_t sector, enum health_fact fact, uint64_t now_ns)
 {
@@ -525,7 +548,8 @@ void health_fact(struct health *h, uint64_t sector, enum health_fact fact, uint6
 	case HEALTH_FACT_MOVE_FAILED:
 		if (!e)
 			break;
-		doublings = e->move_failures < BACKOFF_DOUBLINGS ? e->move_failures : BACKOFF_DOUBLINGS;
+		doublings = e->move_failures < BACKOFF_DOUBLINGS ? e->move_failures
+								 : BACKOFF_DOUBLINGS;
 		e->retry_after_ns = h->now_ns + (BACKOFF_FIRST_NS << doublings);
 		e->move_failures++;
 		break;

@@ -2,24 +2,26 @@
 /*
  * How likely is each extent of one device to fail?
  *
- * Pure: no I/O, no clock, no globals, no allocation; the caller hands in the memory, and the time with every call. Times
- * are nanoseconds of one monotonic clock that the caller chooses (remapd: CLOCK_BOOTTIME; the simulator: its own). Time
- * that runs backwards is taken as standing still. One struct health is one device; it is not locked.
+ * Pure: no I/O, no clock, no globals, no allocation; the caller hands in the memory, and the time
+ * with every call. Times are nanoseconds of one monotonic clock that the caller chooses (remapd:
+ * CLOCK_BOOTTIME; the simulator: its own). Time that runs backwards is taken as standing still. One
+ * struct health is one device; it is not locked.
  *
- * What goes in is only what is unusual (slow I/O, errors), how often extents were read (exposure), what idle re-reads
- * found, and how fast the device as a whole was. What comes out is, per extent, a state, the chance of a loss, and every
- * number that led there. docs/health.md has the model, its formulas and their sources.
+ * What goes in is only what is unusual (slow I/O, errors), how often extents were read (exposure),
+ * what idle re-reads found, and how fast the device as a whole was. What comes out is, per extent,
+ * a state, the chance of a loss, and every number that led there. docs/health.md has the model, its
+ * formulas and their sources.
  *
  * The order of a daemon's round:
  *
- *	health_io()        for each unusual completion, as it arrives
- *	health_probe()     for each re-read that the last round asked for
- *	health_period()    once a period (1 to 60 s): the device's latencies
- *	health_exposure()  once a period, for each grid cell that was read
- *	health_tick()      closes stalls, decays, judges
- *	health_changes()   what a person should hear of
- *	health_review()    what policy_decide() is asked about
- *	health_fact()      what came of it
+ * 	health_io()        for each unusual completion, as it arrives
+ * 	health_probe()     for each re-read that the last round asked for
+ * 	health_period()    once a period (1 to 60 s): the device's latencies
+ * 	health_exposure()  once a period, for each grid cell that was read
+ * 	health_tick()      closes stalls, decays, judges
+ * 	health_changes()   what a person should hear of
+ * 	health_review()    what policy_decide() is asked about
+ * 	health_fact()      what came of it
  */
 #ifndef REMAP_HEALTH_H
 #define REMAP_HEALTH_H
@@ -45,13 +47,17 @@ enum health_class {
 	HEALTH_CLASS_OK = 0,	    /* it succeeded: unusual only because it was slow */
 	HEALTH_CLASS_MEDIUM = 1,    /* the device says that the medium is at fault: believed */
 	HEALTH_CLASS_TRANSPORT = 2, /* cable, controller, path: never evidence against an extent */
-	HEALTH_CLASS_TIMEOUT = 3,   /* media evidence only where it recurs while other extents answer */
-	HEALTH_CLASS_OTHER = 4,	    /* a bare I/O error: evidence only where other extents answer */
+	/* media evidence only where it recurs while other extents answer */
+	HEALTH_CLASS_TIMEOUT = 3,
+	HEALTH_CLASS_OTHER = 4, /* a bare I/O error: evidence only where other extents answer */
 	HEALTH_CLASS_RECOVERED = 5, /* the data came, after the drive corrected it or retried */
 	HEALTH_CLASSES = 6,
 };
 
-/* What an extent is thought to be. Moved and lost are facts of the target's and not judged here. Only ever appended to. */
+/*
+ * What an extent is thought to be. Moved and lost are facts of the target's and not judged here.
+ * Only ever appended to.
+ */
 enum health_state {
 	HEALTH_OK = 0,
 	HEALTH_SLOW = 1,    /* something was seen here; not enough to expect a failure */
@@ -61,30 +67,38 @@ enum health_state {
 
 /* What came of a decision, or what the target says of an extent. */
 enum health_fact {
-	HEALTH_FACT_MOVED = 0,	     /* all of it is on the spare: its evidence freezes, it is judged no more */
-	HEALTH_FACT_RELEASED = 1,    /* it is back on main: starts clean */
-	HEALTH_FACT_MOVE_FAILED = 2, /* a relocation failed: tried again after a pause that doubles, 1 min to 1 h */
-	HEALTH_FACT_WOULD_MOVE = 3,  /* in observe: counted, once; see health_extent.would_moved */
+	/* all of it is on the spare: its evidence freezes, it is judged no more */
+	HEALTH_FACT_MOVED = 0,
+	HEALTH_FACT_RELEASED = 1, /* it is back on main: starts clean */
+	/* a relocation failed: tried again after a pause that doubles, 1 min to 1 h */
+	HEALTH_FACT_MOVE_FAILED = 2,
+	HEALTH_FACT_WOULD_MOVE = 3, /* in observe: counted, once; see health_extent.would_moved */
 };
 
 /* Why a device is not judged at the moment; 0 is "it is". */
 enum health_freeze {
 	HEALTH_FREEZE_NONE = 0,
-	HEALTH_FREEZE_SLOW = 1,	   /* the whole device is slower than in its last hour */
-	HEALTH_FREEZE_STORM = 2,   /* errors all over the device at once, or transport errors: an outage */
+	HEALTH_FREEZE_SLOW = 1, /* the whole device is slower than in its last hour */
+	/* errors all over the device at once, or transport errors: an outage */
+	HEALTH_FREEZE_STORM = 2,
 	HEALTH_FREEZE_CONTROL = 3, /* re-reads of healthy extents were slow or failed as well */
 };
 
 struct health_options {
-	uint32_t extent_sectors; /* unit of prediction; a multiple of 8; fixed for a struct health's life */
-	uint32_t table_extents;	 /* most extents that carry evidence at once, 64..65536; fixed likewise */
+	/* unit of prediction; a multiple of 8; fixed for a struct health's life */
+	uint32_t extent_sectors;
+	/* most extents that carry evidence at once, 64..65536; fixed likewise */
+	uint32_t table_extents;
 
-	/* When is an I/O slow? Above all three: a bare minimum, and multiples of the device's own last hour. */
+	/*
+	 * When is an I/O slow? Above all three: a bare minimum, and multiples of the device's own
+	 * last hour.
+	 */
 	uint64_t slow_min_ns;
 	double slow_median_factor;
 	double slow_p99_factor;
 
-	double recurrence;	     /* anomalies needed before evidence counts at all; at least 2 is meant */
+	double recurrence; /* anomalies needed before evidence counts at all; at least 2 is meant */
 	uint64_t incident_gap_ns;    /* anomalies of an extent closer together than this are one */
 	uint64_t stall_gap_ns;	     /* a stall is over when nothing slow completed for this long */
 	double half_life_visits;     /* evidence halves in this many visits of its extent... */
@@ -92,12 +106,16 @@ struct health_options {
 	uint64_t reread_interval_ns; /* least time between two re-reads of one extent */
 	uint32_t reread_max;	     /* re-reads in a row that one incident may ask for */
 
-	double device_slow_factor;     /* whole device slow: its median is this many times its last hour's; 0: never */
-	uint64_t device_slow_hold_ns;  /* a freeze lasts this long after its last sign */
-	uint64_t baseline_ns;	       /* errors this soon after first sight are old and known, never evidence */
-	double suspect_risk;	       /* chance of loss from which an extent is called suspect */
+	/* whole device slow: its median is this many times its last hour's; 0: never */
+	double device_slow_factor;
+	uint64_t device_slow_hold_ns; /* a freeze lasts this long after its last sign */
+	/* errors this soon after first sight are old and known, never evidence */
+	uint64_t baseline_ns;
+	double suspect_risk;	      /* chance of loss from which an extent is called suspect */
 
-	/* The model's constants; not in the policy file. docs/health.md says where each comes from. */
+	/*
+	 * The model's constants; not in the policy file. docs/health.md says where each comes from.
+	 */
 	double prior_per_visit;	  /* mu_0: events per visit of an extent nothing is known about */
 	double prior_shape;	  /* a: shape of the Gamma prior */
 	double neighbour_gain;	  /* rho: how much a neighbour's evidence raises the prior */
@@ -116,7 +134,10 @@ struct health_io {
 	uint64_t completed_ns; /* completed; latency is the difference */
 };
 
-/* How fast the device was in one period, from its latency histograms; a class with count 0 is skipped. */
+/*
+ * How fast the device was in one period, from its latency histograms; a class with count 0 is
+ * skipped.
+ */
 struct health_latency {
 	uint64_t count;
 	uint64_t median_ns;
@@ -129,37 +150,39 @@ struct health_period {
 
 /* All that is known and thought of one extent. */
 struct health_extent {
-	uint64_t extent;       /* index: first_sector / extent_sectors */
+	uint64_t extent; /* index: first_sector / extent_sectors */
 	uint64_t first_sector;
-	uint32_t sectors;      /* the last extent may be short */
+	uint32_t sectors; /* the last extent may be short */
 	enum health_state state;
-	bool moved;	       /* HEALTH_FACT_MOVED and not released since */
-	bool would_moved;      /* HEALTH_FACT_WOULD_MOVE was given, and it was suspect ever since */
-	bool control;	       /* not accused: to be re-read for comparison only */
-	bool wants_reread;     /* now; the sectors to read at depth 1, bypassing the cache, when the device is idle: */
+	bool moved;	   /* HEALTH_FACT_MOVED and not released since */
+	bool would_moved;  /* HEALTH_FACT_WOULD_MOVE was given, and it was suspect ever since */
+	bool control;	   /* not accused: to be re-read for comparison only */
+	/* now; the sectors to read at depth 1, bypassing the cache, when the device is idle: */
+	bool wants_reread;
 	uint64_t reread_sector;
 	uint32_t reread_sectors;
 	uint64_t next_reread_ns; /* not before; 0 when no re-read is wanted at all */
 
-	double evidence;	 /* y_i: weighted, decayed */
-	double visits;		 /* e_i: decayed, in reads of the whole extent */
-	double anomalies;	 /* distinct incidents, decayed; a member of a stall of n counts 1/n */
-	bool recurrent;		 /* anomalies reached the recurrence: only now evidence counts */
-	uint32_t confirmed;	 /* re-reads that were slow or failed, since the last one that was fine */
-	double neighbours;	 /* neighbours' evidence, as if all of it were in the extent next door */
-	bool has_neighbour;	 /* the one that adds most: */
+	double evidence;    /* y_i: weighted, decayed */
+	double visits;	    /* e_i: decayed, in reads of the whole extent */
+	double anomalies;   /* distinct incidents, decayed; a member of a stall of n counts 1/n */
+	bool recurrent;	    /* anomalies reached the recurrence: only now evidence counts */
+	uint32_t confirmed; /* re-reads that were slow or failed since the last fine one */
+	double neighbours;  /* neighbours' evidence, as if all of it were in the extent next door */
+	bool has_neighbour; /* the one that adds most: */
 	uint64_t neighbour_extent;
-	double event_chance;	 /* P(event in the next horizon_visits) */
-	double risk;		 /* chance of loss in the next 7 days */
+	double event_chance; /* P(event in the next horizon_visits) */
+	double risk;	     /* chance of loss in the next 7 days */
 
 	uint32_t slow;			 /* slow I/Os ever seen here, re-reads included */
-	uint32_t errors[HEALTH_CLASSES]; /* errors ever seen here, by class; baseline not included */
+	uint32_t errors[HEALTH_CLASSES]; /* ever seen here, without baseline */
 	uint32_t baseline_errors;	 /* old, known ones */
 	uint64_t worst_ns;		 /* worst latency ever seen here */
-	uint64_t yardstick_median_ns;	 /* the device's own, of the last hour, same direction and size; 0: not known yet */
+	/* the device's own, of the last hour, same direction and size; 0: not known yet */
+	uint64_t yardstick_median_ns;
 	uint64_t yardstick_p99_ns;
-	uint64_t slow_limit_ns;		 /* above it an I/O of that kind is slow */
-	uint64_t first_seen_ns;		 /* 0: nothing was ever unusual here */
+	uint64_t slow_limit_ns; /* above it an I/O of that kind is slow */
+	uint64_t first_seen_ns; /* 0: nothing was ever unusual here */
 	uint64_t last_seen_ns;
 	uint32_t move_failures;
 	uint64_t retry_after_ns; /* no relocation before; 0: at any time */
@@ -169,14 +192,15 @@ struct health_extent {
 struct health_device {
 	enum health_freeze freeze;
 	uint64_t frozen_until_ns;
-	bool degraded;	   /* frozen, or an anomaly in the last degraded_window (60 s): for the guard over several disks */
-	bool in_baseline;  /* first sight was less than baseline_ns ago */
+	/* frozen, or an anomaly in the last 60 s: for the guard over several disks */
+	bool degraded;
+	bool in_baseline; /* first sight was less than baseline_ns ago */
 	uint64_t baseline_until_ns;
 	uint32_t slow_extents, suspect_extents, moved_extents;
 	uint32_t table_used;
-	uint64_t evicted;  /* extents with evidence that had to make room */
-	uint64_t stalls;   /* stalls with more than one member */
-	uint64_t ignored;  /* events that came while frozen, or in the baseline */
+	uint64_t evicted; /* extents with evidence that had to make room */
+	uint64_t stalls;  /* stalls with more than one member */
+	uint64_t ignored; /* events that came while frozen, or in the baseline */
 	struct health_latency yardstick[HEALTH_DIRS][HEALTH_SIZE_CLASSES]; /* of the last hour */
 };
 
@@ -189,51 +213,64 @@ void health_options_default(struct health_options *opt);
 size_t health_bytes(const struct health_options *opt);
 
 /*
- * Prepares memory (aligned as by malloc, at least health_bytes(opt) bytes, contents ignored) for a device of size_sectors
- * that is seen for the first time now. Returns NULL if an option is out of range or bytes too few. There is no undo:
- * free the memory.
+ * Prepares memory (aligned as by malloc, at least health_bytes(opt) bytes, contents ignored) for a
+ * device of size_sectors that is seen for the first time now. Returns NULL if an option is out of
+ * range or bytes too few. There is no undo: free the memory.
  */
-struct health *health_init(void *memory, size_t bytes, const struct health_options *opt, uint64_t size_sectors,
-			   uint64_t now_ns);
+struct health *health_init(void *memory, size_t bytes, const struct health_options *opt,
+			   uint64_t size_sectors, uint64_t now_ns);
 
-/* Takes new options (after a reload); evidence stays. False, and nothing changed, if out of range or the fixed two differ. */
+/*
+ * Takes new options (after a reload); evidence stays. False, and nothing changed, if out of range
+ * or the fixed two differ.
+ */
 bool health_set_options(struct health *h, const struct health_options *opt);
 
 /* The device grew or shrank; extents beyond the end are forgotten. */
 void health_resize(struct health *h, uint64_t size_sectors);
 
-/* An error that was there before the device was first seen: an error wholly inside such a range is never evidence. */
+/*
+ * An error that was there before the device was first seen: an error wholly inside such a range is
+ * never evidence.
+ */
 void health_baseline(struct health *h, uint64_t sector, uint64_t sectors);
 
 /*
- * One unusual completion. A completion that is neither an error nor slow by the device's own yardstick is ignored, so the
- * caller's filter may be coarse. Arrival in order of completion is expected, but small disorder does no harm.
+ * One unusual completion. A completion that is neither an error nor slow by the device's own
+ * yardstick is ignored, so the caller's filter may be coarse. Arrival in order of completion is
+ * expected, but small disorder does no harm.
  */
 void health_io(struct health *h, const struct health_io *io);
 
 /*
- * sectors from sector on saw reads (read_sectors of them in sum, reads I/Os) within the last elapsed_ns. Decays evidence
- * of the extents inside. Give read_sectors 0 if only the number of I/Os is known: each then counts 8 sectors. An extent
- * counts at most one visit a minute. O(1) where no extent of the range carries evidence.
+ * sectors from sector on saw reads (read_sectors of them in sum, reads I/Os) within the last
+ * elapsed_ns. Decays evidence of the extents inside. Give read_sectors 0 if only the number of I/Os
+ * is known: each then counts 8 sectors. An extent counts at most one visit a minute. O(1) where no
+ * extent of the range carries evidence.
  */
-void health_exposure(struct health *h, uint64_t sector, uint64_t sectors, uint64_t reads, uint64_t read_sectors,
-		     uint64_t elapsed_ns, uint64_t now_ns);
+void health_exposure(struct health *h, uint64_t sector, uint64_t sectors, uint64_t reads,
+		     uint64_t read_sectors, uint64_t elapsed_ns, uint64_t now_ns);
 
 /*
- * A re-read that health_extent.wants_reread asked for is done: reread_sector and reread_sectors as asked, what became of
- * it (HEALTH_CLASS_OK: it read) and how long it took. A re-read that was not idle, was cancelled, or did not reach the
- * medium is simply not reported: it is asked for again.
+ * A re-read that health_extent.wants_reread asked for is done: reread_sector and reread_sectors as
+ * asked, what became of it (HEALTH_CLASS_OK: it read) and how long it took. A re-read that was not
+ * idle, was cancelled, or did not reach the medium is simply not reported: it is asked for again.
  */
-void health_probe(struct health *h, uint64_t sector, uint32_t sectors, enum health_class class, uint64_t latency_ns,
-		  uint64_t now_ns);
+void health_probe(struct health *h, uint64_t sector, uint32_t sectors, enum health_class class,
+		  uint64_t latency_ns, uint64_t now_ns);
 
-/* The device's latencies in the period that ends now. Updates the yardstick, or freezes judgement. */
+/*
+ * The device's latencies in the period that ends now. Updates the yardstick, or freezes judgement.
+ */
 void health_period(struct health *h, const struct health_period *period, uint64_t now_ns);
 
 /* Something happened to the extent of this sector. */
 void health_fact(struct health *h, uint64_t sector, enum health_fact fact, uint64_t now_ns);
 
-/* Closes stalls that are over and judges every extent that carries evidence. Once a second, and before a review. */
+/*
+ * Closes stalls that are over and judges every extent that carries evidence. Once a second, and
+ * before a review.
+ */
 void health_tick(struct health *h, uint64_t now_ns);
 
 /* Latency in ns above which an I/O is slow now: what the monitor's coarse filter may be set to. */
@@ -243,21 +280,29 @@ uint64_t health_slow_ns(const struct health *h, enum health_dir dir, uint32_t se
 unsigned int health_size_class(uint32_t sectors);
 
 /* All that is known of one extent, evidence or not. False if the device has no such extent. */
-bool health_extent(const struct health *h, uint64_t extent, uint64_t now_ns, struct health_extent *out);
+bool health_extent(const struct health *h, uint64_t extent, uint64_t now_ns,
+		   struct health_extent *out);
 
 /*
- * The extents that a decision may be due for, at most max, highest risk first: those that are slow or suspect or want a
- * re-read, moved ones left out, and controls last. Returns how many were filled in.
+ * The extents that a decision may be due for, at most max, highest risk first: those that are slow
+ * or suspect or want a re-read, moved ones left out, and controls last. Returns how many were
+ * filled in.
  */
-size_t health_review(const struct health *h, uint64_t now_ns, struct health_extent *out, size_t max);
+size_t health_review(const struct health *h, uint64_t now_ns, struct health_extent *out,
+		     size_t max);
 
-/* Extents whose state changed since they were last returned here, at most max; the rest next time. */
+/*
+ * Extents whose state changed since they were last returned here, at most max; the rest next time.
+ */
 size_t health_changes(struct health *h, uint64_t now_ns, struct health_extent *out, size_t max);
 
 /* The device as a whole. */
 void health_device(const struct health *h, uint64_t now_ns, struct health_device *out);
 
-/* Names for people and for the socket: "ok", "slow", "suspect"; "medium"...; "whole-device-slow"... Never NULL. */
+/*
+ * Names for people and for the socket: "ok", "slow", "suspect"; "medium"...; "whole-device-slow"...
+ * Never NULL.
+ */
 const char *health_state_name(enum health_state state);
 const char *health_class_name(enum health_class class);
 const char *health_freeze_name(enum health_freeze freeze);

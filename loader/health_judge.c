@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What goes out: evidence becomes chances and states, and both become answers. Pure; see health.h. */
+/*
+ * What goes out: evidence becomes chances and states, and both become answers. Pure; see health.h.
+ */
 #include <string.h>
 
 #include "loader/health_table.h"
 
-#define TYPICAL_SECTORS 128U /* of a control read, and of the yardstick shown where nothing was slow */
-#define SLOW_ANOMALIES 0.5   /* from here on an extent is shown as slow; a member of a large stall is not */
+#define TYPICAL_SECTORS \
+	128U /* of a control read, and of the yardstick shown where nothing was slow */
+#define SLOW_ANOMALIES \
+	0.5 /* from here on an extent is shown as slow; a member of a large stall is not */
 
 /* Adds one neighbour's evidence, if it has some that recurred. */
-static void hear(const struct health *h, struct health_entry *e, uint64_t extent, unsigned int distance, double *most)
+static void hear(const struct health *h, struct health_entry *e, uint64_t extent,
+		 unsigned int distance, double *most)
 {
 	const struct health_entry *other = health_find(h, extent);
 	double adds;
@@ -41,8 +46,8 @@ void health_judge(const struct health *h, struct health_entry *e)
 	if (recurrent && sites)
 		sites--;
 	/* Recurrence is needed: what was seen once is noise until it is seen again. */
-	e->event_chance = health_event_chance(&h->opt, recurrent ? health_evidence(e) : 0, e->visits, e->neighbours,
-					      sites);
+	e->event_chance = health_event_chance(&h->opt, recurrent ? health_evidence(e) : 0,
+					      e->visits, e->neighbours, sites);
 	e->risk = health_loss_chance(e->event_chance);
 
 	if (recurrent && e->risk >= h->opt.suspect_risk / (e->state == HEALTH_SUSPECT ? 2 : 1))
@@ -72,7 +77,8 @@ void health_tick(struct health *h, uint64_t now_ns)
 		health_judge(h, e);
 }
 
-static void show(const struct health *h, const struct health_entry *e, uint64_t now_ns, struct health_extent *out)
+static void show(const struct health *h, const struct health_entry *e, uint64_t now_ns,
+		 struct health_extent *out)
 {
 	const struct health_latency *hour;
 	uint32_t sectors = e->worst_sectors ? e->worst_sectors : TYPICAL_SECTORS;
@@ -89,7 +95,8 @@ static void show(const struct health *h, const struct health_entry *e, uint64_t 
 	if (e->rereads_left && !e->moved) {
 		out->reread_sector = e->reread_sector;
 		out->reread_sectors = e->reread_sectors;
-		out->next_reread_ns = e->reread_ns > h->frozen_until_ns ? e->reread_ns : h->frozen_until_ns;
+		out->next_reread_ns = e->reread_ns > h->frozen_until_ns ? e->reread_ns
+									: h->frozen_until_ns;
 		out->wants_reread = !e->pending && now_ns >= out->next_reread_ns;
 	}
 	out->evidence = health_evidence(e);
@@ -116,7 +123,8 @@ static void show(const struct health *h, const struct health_entry *e, uint64_t 
 	out->retry_after_ns = e->retry_after_ns;
 }
 
-bool health_extent(const struct health *h, uint64_t extent, uint64_t now_ns, struct health_extent *out)
+bool health_extent(const struct health *h, uint64_t extent, uint64_t now_ns,
+		   struct health_extent *out)
 {
 	struct health_entry unknown = { .extent = extent, .neighbour_extent = UINT64_MAX };
 	const struct health_entry *e = health_find(h, extent);
@@ -225,14 +233,16 @@ const char *health_state_name(enum health_state state)
 
 const char *health_class_name(enum health_class class)
 {
-	static const char *const name[HEALTH_CLASSES] = { "ok", "medium", "transport", "timeout", "other", "recovered" };
+	static const char *const name[HEALTH_CLASSES] = { "ok",	     "medium", "transport",
+							  "timeout", "other",  "recovered" };
 
 	return (unsigned int)class < HEALTH_CLASSES ? name[class] : "unknown";
 }
 
 const char *health_freeze_name(enum health_freeze freeze)
 {
-	static const char *const name[] = { "none", "whole-device-slow", "outage", "control-reads-slow" };
+	static const char *const name[] = { "none", "whole-device-slow", "outage",
+					    "control-reads-slow" };
 
 	return (unsigned int)freeze < sizeof(name) / sizeof(name[0]) ? name[freeze] : "unknown";
 }

@@ -62,8 +62,8 @@ double health_kernel_mass(const struct health_options *opt, unsigned int distanc
 	return (pow(near_edge, -opt->kernel_alpha) - pow(far_edge, -opt->kernel_alpha)) / 2;
 }
 
-double health_event_chance(const struct health_options *opt, double evidence, double visits, double neighbours,
-			   unsigned int sites)
+double health_event_chance(const struct health_options *opt, double evidence, double visits,
+			   double neighbours, unsigned int sites)
 {
 	double near = opt->neighbour_gain * health_kernel_mass(opt, 1) * neighbours;
 	double rate = opt->prior_per_visit * (1 + sites) * (1 + near);
@@ -80,7 +80,8 @@ double health_loss_chance(double event_chance)
 	static const struct {
 		double event, loss;
 	} table[] = {
-		{ 1e-12, 1e-13 }, { 1e-3, 1e-4 }, { 1e-2, 2e-3 }, { 0.1, 0.03 }, { 0.5, 0.3 }, { 1, 0.8 },
+		{ 1e-12, 1e-13 }, { 1e-3, 1e-4 }, { 1e-2, 2e-3 },
+		{ 0.1, 0.03 },	  { 0.5, 0.3 },	  { 1, 0.8 },
 	};
 	const size_t points = sizeof(table) / sizeof(table[0]);
 	size_t i;
@@ -92,7 +93,8 @@ double health_loss_chance(double event_chance)
 
 		if (event_chance > table[i].event)
 			continue;
-		share = log(event_chance / table[i - 1].event) / log(table[i].event / table[i - 1].event);
+		share = log(event_chance / table[i - 1].event) /
+			log(table[i].event / table[i - 1].event);
 		return table[i - 1].loss * pow(table[i].loss / table[i - 1].loss, share);
 	}
 	return table[points - 1].loss;

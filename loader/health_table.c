@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The sparse, bounded table of extents with evidence: a chained hash over memory that the caller gave. */
+/*
+ * The sparse, bounded table of extents with evidence: a chained hash over memory that the caller
+ * gave.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -7,22 +10,25 @@
 
 #define TABLE_EXTENTS_MIN 64
 #define TABLE_EXTENTS_MAX 65536
-#define EVICTION_SAMPLE 64
+#define EVICTION_SAMPLE	  64
 
 static bool options_fit(const struct health_options *o)
 {
-	const double positive[] = { o->slow_median_factor, o->slow_p99_factor, o->recurrence, o->half_life_visits,
-				    o->prior_per_visit, o->prior_shape, o->kernel_alpha, o->kernel_x0_sectors,
-				    o->horizon_visits };
+	const double positive[] = {
+		o->slow_median_factor, o->slow_p99_factor, o->recurrence,
+		o->half_life_visits,   o->prior_per_visit, o->prior_shape,
+		o->kernel_alpha,       o->kernel_x0_sectors, o->horizon_visits,
+	};
 	size_t i;
 
 	for (i = 0; i < sizeof(positive) / sizeof(positive[0]); i++)
 		if (!isfinite(positive[i]) || positive[i] <= 0)
 			return false;
-	return o->extent_sectors >= 8 && o->extent_sectors % 8 == 0 && o->extent_sectors <= 1U << 24 &&
-	       o->table_extents >= TABLE_EXTENTS_MIN && o->table_extents <= TABLE_EXTENTS_MAX &&
-	       o->half_life_floor_ns > 0 && o->neighbour_gain >= 0 && o->device_slow_factor >= 0 &&
-	       o->suspect_risk > 0 && o->suspect_risk <= 1;
+	return o->extent_sectors >= 8 && o->extent_sectors % 8 == 0 &&
+	       o->extent_sectors <= 1U << 24 && o->table_extents >= TABLE_EXTENTS_MIN &&
+	       o->table_extents <= TABLE_EXTENTS_MAX && o->half_life_floor_ns > 0 &&
+	       o->neighbour_gain >= 0 && o->device_slow_factor >= 0 && o->suspect_risk > 0 &&
+	       o->suspect_risk <= 1;
 }
 
 static uint32_t buckets_for(uint32_t table_extents)
@@ -55,8 +61,8 @@ static void tabulate_kernel(struct health *h)
 		h->kernel[d] = health_kernel_mass(&h->opt, d) / health_kernel_mass(&h->opt, 1);
 }
 
-struct health *health_init(void *memory, size_t bytes, const struct health_options *opt, uint64_t size_sectors,
-			   uint64_t now_ns)
+struct health *health_init(void *memory, size_t bytes, const struct health_options *opt,
+			   uint64_t size_sectors, uint64_t now_ns)
 {
 	struct health *h = memory;
 
@@ -145,7 +151,10 @@ void health_forget(struct health *h, struct health_entry *e)
 /* How much would be lost by forgetting the entry. */
 static double worth(const struct health_entry *e)
 {
-	double rank = e->state == HEALTH_SUSPECT ? 4 : e->moved ? 3 : e->baseline_to > e->baseline_from ? 2 : 0;
+	double rank = e->state == HEALTH_SUSPECT	  ? 4
+		      : e->moved			  ? 3
+		      : e->baseline_to > e->baseline_from ? 2
+							  : 0;
 
 	return rank * 1e6 + e->anomalies * 1e3 + health_evidence(e);
 }

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What struct health holds, and the bounded, sparse table of extents with evidence. Shared by health.c (what comes in),
- * health_yardstick.c (what is slow), health_judge.c (what goes out) and health_table.c; nobody else includes it.
+ * What struct health holds, and the bounded, sparse table of extents with evidence. Shared by
+ * health.c (what comes in), health_yardstick.c (what is slow), health_judge.c (what goes out) and
+ * health_table.c; nobody else includes it.
  */
 #ifndef REMAP_HEALTH_TABLE_H
 #define REMAP_HEALTH_TABLE_H
 
 #include "loader/health_model.h"
 
-#define HEALTH_NIL UINT32_MAX
-#define HEALTH_STALL_MEMBERS 64
-#define HEALTH_STALL_MAX_NS (30 * 1000000000ULL) /* a stall that never ends is closed after this */
-#define HEALTH_COARSE 1024
-#define HEALTH_SLOTS 60 /* minutes of the yardstick's hour */
-#define HEALTH_SLOT_NS (60 * 1000000000ULL)
-#define HEALTH_STORM_EXTENTS 16 /* extents with errors within HEALTH_STORM_NS that make an outage */
-#define HEALTH_STORM_NS (5 * 1000000000ULL)
+#define HEALTH_NIL	      UINT32_MAX
+#define HEALTH_STALL_MEMBERS  64
+#define HEALTH_STALL_MAX_NS   (30 * 1000000000ULL) /* closed then, over or not */
+#define HEALTH_COARSE	      1024
+#define HEALTH_SLOTS	      60 /* minutes of the yardstick's hour */
+#define HEALTH_SLOT_NS	      (60 * 1000000000ULL)
+#define HEALTH_STORM_EXTENTS  16 /* with errors within HEALTH_STORM_NS: an outage */
+#define HEALTH_STORM_NS	      (5 * 1000000000ULL)
 #define HEALTH_SPREAD_EXTENTS 16 /* slow extents in a period, or... */
-#define HEALTH_SPREAD_PLACES 4	 /* ...places far apart, from which the device may be slow as a whole */
+#define HEALTH_SPREAD_PLACES \
+	4 /* ...places far apart, from which the device may be slow as a whole */
 #define HEALTH_DEGRADED_NS (60 * 1000000000ULL)
 
 /* One extent with evidence. */
@@ -33,8 +35,9 @@ struct health_entry {
 	double visits;
 	double anomalies;
 	uint64_t decayed_ns;
-	uint64_t incident_ns;			  /* of the last incident; 0: none yet */
-	double incident_weight, incident_anomaly; /* what it added: to grow it, or to take it back */
+	uint64_t incident_ns; /* of the last incident; 0: none yet */
+	double incident_weight,
+		incident_anomaly; /* what it added: to grow it, or to take it back */
 	bool incident_soft;
 
 	bool pending; /* a finding that counts once a control re-read was fine: */
@@ -49,7 +52,8 @@ struct health_entry {
 	uint32_t slow;
 	uint32_t errors[HEALTH_CLASSES];
 	uint32_t baseline_errors;
-	uint32_t baseline_from, baseline_to; /* sectors of the extent with old errors; empty if equal */
+	uint32_t baseline_from,
+		baseline_to; /* sectors of the extent with old errors; empty if equal */
 	uint64_t worst_ns;
 	enum health_dir worst_dir;
 	uint32_t worst_sectors;
@@ -93,7 +97,7 @@ struct health {
 	struct health_slot slot[HEALTH_DIRS][HEALTH_SIZE_CLASSES][HEALTH_SLOTS];
 	struct health_latency yardstick[HEALTH_DIRS][HEALTH_SIZE_CLASSES];
 	uint64_t good_period_ns; /* end of the last period in which the device was not slow */
-	uint64_t slow_since_ns;	 /* end of the first of the slow periods that still go on; 0: none */
+	uint64_t slow_since_ns; /* end of the first of the slow periods that still go on; 0: none */
 	uint64_t spread[HEALTH_SPREAD_EXTENTS];
 	uint32_t spreads; /* distinct slow extents in this period, as far as there is room */
 
@@ -121,7 +125,10 @@ struct health {
 
 struct health_entry *health_find(const struct health *h, uint64_t extent);
 
-/* Finds or makes the entry, evicting the least telling one if the table is full. NULL only for an extent past the end. */
+/*
+ * Finds or makes the entry, evicting the least telling one if the table is full. NULL only for an
+ * extent past the end.
+ */
 struct health_entry *health_get(struct health *h, uint64_t extent);
 
 void health_forget(struct health *h, struct health_entry *e);
@@ -156,7 +163,10 @@ void health_judge(const struct health *h, struct health_entry *e);
 /* Gives the members of the stall their share of evidence. */
 void health_close_stall(struct health *h);
 
-/* Stops judging for a while, and takes back what the device, not its extents, did since it was last known to be well. */
+/*
+ * Stops judging for a while, and takes back what the device, not its extents, did since it was last
+ * known to be well.
+ */
 void health_freeze(struct health *h, enum health_freeze kind);
 
 /* Chooses a healthy extent to re-read for comparison, if a finding waits for one. */

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What is slow for this device? Its own last hour, by direction and size; frozen while all of it is slow. Pure. */
+/*
+ * What is slow for this device? Its own last hour, by direction and size; frozen while all of it is
+ * slow. Pure.
+ */
 #include "loader/health_table.h"
 
-#define NS_PER_S 1000000000ULL
-#define LATENCY_NS_MAX (3600 * NS_PER_S) /* what is beyond is nonsense */
-#define YARDSTICK_IOS_MIN 64		 /* I/Os before a device's yardstick is believed */
-#define PERIOD_IOS_MIN 16		 /* I/Os before a period says anything of the device */
-#define NEW_NORMAL_NS (3600 * NS_PER_S)	 /* slow for so long is how the device is now */
+#define NS_PER_S	  1000000000ULL
+#define LATENCY_NS_MAX	  (3600 * NS_PER_S) /* what is beyond is nonsense */
+#define YARDSTICK_IOS_MIN 64		    /* I/Os before a device's yardstick is believed */
+#define PERIOD_IOS_MIN	  16		    /* I/Os before a period says anything of the device */
+#define NEW_NORMAL_NS	  (3600 * NS_PER_S) /* slow for so long is how the device is now */
 
 unsigned int health_size_class(uint32_t sectors)
 {
@@ -23,7 +26,10 @@ uint64_t health_slow_ns(const struct health *h, enum health_dir dir, uint32_t se
 		return limit;
 	by_median = h->opt.slow_median_factor * hour->median_ns;
 	by_p99 = h->opt.slow_p99_factor * hour->p99_ns;
-	/* An extent that is read much and is slow raises the p99 that it is judged by: so that has a limit. */
+	/*
+	 * An extent that is read much and is slow raises the p99 that it is judged by: so that has
+	 * a limit.
+	 */
 	if (by_p99 > 2 * by_median)
 		by_p99 = 2 * by_median;
 	if (limit < by_median)
@@ -34,7 +40,8 @@ uint64_t health_slow_ns(const struct health *h, enum health_dir dir, uint32_t se
 }
 
 /* Puts the period into the slot of its minute and makes the hour's yardstick anew. */
-static void measure(struct health *h, enum health_dir dir, unsigned int size, const struct health_latency *lat)
+static void measure(struct health *h, enum health_dir dir, unsigned int size,
+		    const struct health_latency *lat)
 {
 	uint64_t minute = h->now_ns / HEALTH_SLOT_NS + 1;
 	struct health_slot *slot = h->slot[dir][size], *now = &slot[minute % HEALTH_SLOTS];
@@ -53,7 +60,10 @@ static void measure(struct health *h, enum health_dir dir, unsigned int size, co
 	now->lat.median_ns += share * ((double)median_ns - now->lat.median_ns);
 	now->lat.p99_ns += share * ((double)p99_ns - now->lat.p99_ns);
 
-	/* The hour's median is the minutes' median, weighted by their I/Os: one bad minute does not move it. */
+	/*
+	 * The hour's median is the minutes' median, weighted by their I/Os: one bad minute does not
+	 * move it.
+	 */
 	for (i = 0; i < HEALTH_SLOTS; i++) {
 		if (!slot[i].lat.count || slot[i].minute + HEALTH_SLOTS <= minute)
 			continue;
@@ -72,7 +82,8 @@ static void measure(struct health *h, enum health_dir dir, unsigned int size, co
 	h->yardstick[dir][size] = sum;
 }
 
-static bool is_slower(const struct health *h, const struct health_latency *now, const struct health_latency *hour)
+static bool is_slower(const struct health *h, const struct health_latency *now,
+		      const struct health_latency *hour)
 {
 	double limit = h->opt.device_slow_factor * hour->median_ns;
 
@@ -81,10 +92,14 @@ static bool is_slower(const struct health *h, const struct health_latency *now, 
 	return now->median_ns > limit;
 }
 
-/* True if slow I/O hit much of the device in this period, and not a few bad extents that a workload dwells on. */
+/*
+ * True if slow I/O hit much of the device in this period, and not a few bad extents that a workload
+ * dwells on.
+ */
 static bool is_spread(const struct health *h)
 {
-	uint64_t apart = h->extents / 16 < HEALTH_NEIGHBOUR_REACH ? h->extents / 16 : HEALTH_NEIGHBOUR_REACH;
+	uint64_t apart = h->extents / 16 < HEALTH_NEIGHBOUR_REACH ? h->extents / 16
+								  : HEALTH_NEIGHBOUR_REACH;
 	uint64_t place[HEALTH_SPREAD_PLACES];
 	uint32_t places = 0, i, j;
 
@@ -110,7 +125,8 @@ void health_period(struct health *h, const struct health_period *period, uint64_
 	health_advance(h, now_ns);
 	for (d = 0; d < HEALTH_DIRS; d++)
 		for (c = 0; c < HEALTH_SIZE_CLASSES; c++) {
-			const struct health_latency *now = &period->lat[d][c], *hour = &h->yardstick[d][c];
+			const struct health_latency *now = &period->lat[d][c],
+						    *hour = &h->yardstick[d][c];
 
 			if (now->count < PERIOD_IOS_MIN || hour->count < YARDSTICK_IOS_MIN)
 				continue;

@@ -7,11 +7,11 @@
 
 #include "loader/policy.h"
 
-#define NS_PER_S 1000000000ULL
-#define HOUR_NS (3600 * NS_PER_S)
+#define NS_PER_S      1000000000ULL
+#define HOUR_NS	      (3600 * NS_PER_S)
 #define EVIDENCE_NONE 1e-3 /* below it nothing is worth a word */
 
-/* --- which device ----------------------------------------------------------------------------------------------- */
+/* ---- which device ---- */
 
 static bool matches_one(const char *pattern, const char *name)
 {
@@ -20,11 +20,13 @@ static bool matches_one(const char *pattern, const char *name)
 
 static bool matches(const struct policy_match *m, const struct policy_identity *id)
 {
-	return matches_one(m->dm_name, id->dm_name) && matches_one(m->kernel_name, id->kernel_name) &&
-	       matches_one(m->wwn, id->wwn) && matches_one(m->serial, id->serial);
+	return matches_one(m->dm_name, id->dm_name) &&
+	       matches_one(m->kernel_name, id->kernel_name) && matches_one(m->wwn, id->wwn) &&
+	       matches_one(m->serial, id->serial);
 }
 
-bool policy_select(const struct policy *p, const struct policy_identity *id, struct policy_settings *settings)
+bool policy_select(const struct policy *p, const struct policy_identity *id,
+		   struct policy_settings *settings)
 {
 	size_t i;
 
@@ -37,7 +39,7 @@ bool policy_select(const struct policy *p, const struct policy_identity *id, str
 	return settings->mode != POLICY_OFF && id->dm_name && *id->dm_name;
 }
 
-/* --- what was done lately --------------------------------------------------------------------------------------- */
+/* ---- what was done lately ---- */
 
 static void book(uint64_t *ring, uint32_t *head, uint32_t *count, uint64_t now_ns)
 {
@@ -57,9 +59,12 @@ void policy_book_reread(struct policy_budget *budget, uint64_t now_ns)
 	book(budget->reread_ns, &budget->reread_head, &budget->reread_count, now_ns);
 }
 
-/* How many of the ring lie within the last hour; the earliest of the last few of them, if wanted, in *nth_ns. */
-static uint32_t last_hour(const uint64_t *ring, uint32_t head, uint32_t count, uint64_t now_ns, uint32_t few,
-			  uint64_t *nth_ns)
+/*
+ * How many of the ring lie within the last hour; the earliest of the last few of them, if wanted,
+ * in *nth_ns.
+ */
+static uint32_t last_hour(const uint64_t *ring, uint32_t head, uint32_t count, uint64_t now_ns,
+			  uint32_t few, uint64_t *nth_ns)
 {
 	uint32_t n;
 
@@ -89,7 +94,7 @@ bool policy_acting(const struct policy_budget *budget, uint64_t now_ns)
 	return policy_relocations_last_hour(budget, now_ns) > 0;
 }
 
-/* --- guards ----------------------------------------------------------------------------------------------------- */
+/* ---- guards ---- */
 
 struct question {
 	const struct policy_settings *settings;
@@ -99,8 +104,8 @@ struct question {
 	uint64_t now_ns;
 };
 
-static __attribute__((format(printf, 4, 5))) void answer(struct policy_guard_result *r, bool passed, uint64_t until_ns,
-							 const char *format, ...)
+static __attribute__((format(printf, 4, 5))) void answer(struct policy_guard_result *r, bool passed,
+							 uint64_t until_ns, const char *format, ...)
 {
 	va_list args;
 
@@ -132,8 +137,8 @@ static void guard_whole_device(const struct question *q, struct policy_guard_res
 	if (d->freeze == HEALTH_FREEZE_NONE)
 		answer(r, true, 0, "passed");
 	else
-		answer(r, false, d->frozen_until_ns, "%s, judged again in %llu s", health_freeze_name(d->freeze),
-		       seconds_left(d->frozen_until_ns, q->now_ns));
+		answer(r, false, d->frozen_until_ns, "%s, judged again in %llu s",
+		       health_freeze_name(d->freeze), seconds_left(d->frozen_until_ns, q->now_ns));
 }
 
 static void guard_several_disks(const struct question *q, struct policy_guard_result *r)
@@ -141,8 +146,9 @@ static void guard_several_disks(const struct question *q, struct policy_guard_re
 	if (!q->settings->several_disks)
 		answer(r, true, 0, "off");
 	else
-		answer(r, q->state->devices_degraded < q->settings->several_disks, 0, "%u of %u degrade at once",
-		       q->state->devices_degraded, q->settings->several_disks);
+		answer(r, q->state->devices_degraded < q->settings->several_disks, 0,
+		       "%u of %u degrade at once", q->state->devices_degraded,
+		       q->settings->several_disks);
 }
 
 static void guard_target(const struct question *q, struct policy_guard_result *r)
@@ -164,14 +170,16 @@ static void guard_spare_reserve(const struct question *q, struct policy_guard_re
 	else
 		answer(r, s->spare_free_sectors >= reserve + q->extent->sectors, 0,
 		       "%.0f%% of the spare free, %.0f%% reserved",
-		       s->spare_size_sectors ? 100.0 * s->spare_free_sectors / s->spare_size_sectors : 0.0,
+		       s->spare_size_sectors ? 100.0 * s->spare_free_sectors / s->spare_size_sectors
+					     : 0.0,
 		       q->settings->spare_reserve_percent);
 }
 
 static void guard_devices_at_once(const struct question *q, struct policy_guard_result *r)
 {
-	answer(r, q->state->other_devices_acting < q->settings->devices_at_once, 0, "%u of %u other devices moved from",
-	       q->state->other_devices_acting, q->settings->devices_at_once);
+	answer(r, q->state->other_devices_acting < q->settings->devices_at_once, 0,
+	       "%u of %u other devices moved from", q->state->other_devices_acting,
+	       q->settings->devices_at_once);
 }
 
 static void guard_rate(const struct question *q, struct policy_guard_result *r)
@@ -180,8 +188,8 @@ static void guard_rate(const struct question *q, struct policy_guard_result *r)
 	uint64_t oldest_ns = q->now_ns;
 
 	if (q->budget)
-		done = last_hour(q->budget->relocated_ns, q->budget->relocated_head, q->budget->relocated_count,
-				 q->now_ns, cap, &oldest_ns);
+		done = last_hour(q->budget->relocated_ns, q->budget->relocated_head,
+				 q->budget->relocated_count, q->now_ns, cap, &oldest_ns);
 	answer(r, done < cap, cap ? oldest_ns + HOUR_NS : 0, "%u of %u an hour", done, cap);
 }
 
@@ -191,46 +199,57 @@ static void ask_guards(const struct question *q, struct policy_guard_result *r)
 	const struct policy_state *st = q->state;
 	uint64_t dropped_ns = st->dropped_events_at_ns;
 
-	answer(&r[POLICY_GUARD_FROZEN], !st->frozen, 0, st->frozen ? "acting is stopped by hand" : "passed");
+	answer(&r[POLICY_GUARD_FROZEN], !st->frozen, 0,
+	       st->frozen ? "acting is stopped by hand" : "passed");
 	guard_until(&r[POLICY_GUARD_FRESH_BOOT], st->booted_ns + s->fresh_boot_ns, q->now_ns);
-	guard_until(&r[POLICY_GUARD_BASELINE], st->device->in_baseline ? st->device->baseline_until_ns : 0, q->now_ns);
+	guard_until(&r[POLICY_GUARD_BASELINE],
+		    st->device->in_baseline ? st->device->baseline_until_ns : 0, q->now_ns);
 	guard_whole_device(q, &r[POLICY_GUARD_WHOLE_DEVICE]);
 	guard_several_disks(q, &r[POLICY_GUARD_SEVERAL_DISKS]);
-	guard_until(&r[POLICY_GUARD_DROPPED_EVENTS], dropped_ns ? dropped_ns + s->dropped_events_ns : 0, q->now_ns);
+	guard_until(&r[POLICY_GUARD_DROPPED_EVENTS],
+		    dropped_ns ? dropped_ns + s->dropped_events_ns : 0, q->now_ns);
 	guard_target(q, &r[POLICY_GUARD_TARGET]);
 	guard_spare_reserve(q, &r[POLICY_GUARD_SPARE_RESERVE]);
 	guard_devices_at_once(q, &r[POLICY_GUARD_DEVICES_AT_ONCE]);
 	guard_rate(q, &r[POLICY_GUARD_RATE]);
 }
 
-/* --- the decision ----------------------------------------------------------------------------------------------- */
+/* ---- the decision ---- */
 
-/* The risk from which on what may be lost costs more than the move: p * C_loss * E[lost] > C_io + lambda * spare. */
+/*
+ * The risk from which on what may be lost costs more than the move: p * C_loss * E[lost] > C_io +
+ * lambda * spare.
+ */
 static double threshold(const struct policy_settings *s, const struct policy_state *st)
 {
 	double scarcity = 1, p;
 
 	if (st->has_target && st->spare_size_sectors)
-		scarcity = st->spare_free_sectors ? (double)st->spare_size_sectors / st->spare_free_sectors : 1e9;
-	p = (s->cost_move + s->cost_spare * scarcity) / (s->cost_lost_sector * s->expected_lost_sectors);
+		scarcity = st->spare_free_sectors
+				   ? (double)st->spare_size_sectors / st->spare_free_sectors
+				   : 1e9;
+	p = (s->cost_move + s->cost_spare * scarcity) /
+	    (s->cost_lost_sector * s->expected_lost_sectors);
 	return p < 1 ? p : 1;
 }
 
-static void decide(struct policy_decision *d, enum policy_action action, enum policy_reason reason, uint64_t due_ns)
+static void decide(struct policy_decision *d, enum policy_action action, enum policy_reason reason,
+		   uint64_t due_ns)
 {
 	d->action = action;
 	d->reason = reason;
 	d->due_ns = due_ns;
 }
 
-static void decide_reread(const struct question *q, struct policy_decision *d, enum policy_reason reason)
+static void decide_reread(const struct question *q, struct policy_decision *d,
+			  enum policy_reason reason)
 {
 	uint32_t cap = q->settings->rereads_per_hour, done = 0;
 	uint64_t oldest_ns = q->now_ns;
 
 	if (q->budget)
-		done = last_hour(q->budget->reread_ns, q->budget->reread_head, q->budget->reread_count, q->now_ns, cap,
-				 &oldest_ns);
+		done = last_hour(q->budget->reread_ns, q->budget->reread_head,
+				 q->budget->reread_count, q->now_ns, cap, &oldest_ns);
 	if (done < cap)
 		decide(d, POLICY_REREAD, reason, q->now_ns);
 	else
@@ -253,8 +272,8 @@ static void decide_move(const struct question *q, struct policy_decision *d)
 }
 
 void policy_decide(const struct policy_settings *settings, const struct health_extent *extent,
-		   const struct policy_state *state, const struct policy_budget *budget, uint64_t now_ns,
-		   struct policy_decision *out)
+		   const struct policy_state *state, const struct policy_budget *budget,
+		   uint64_t now_ns, struct policy_decision *out)
 {
 	const struct question q = { settings, extent, state, budget, now_ns };
 	bool above, confirmed = extent->confirmed >= settings->confirmations;
@@ -282,16 +301,18 @@ void policy_decide(const struct policy_settings *settings, const struct health_e
 	else if (extent->state == HEALTH_OK && extent->evidence < EVIDENCE_NONE)
 		decide(out, POLICY_NONE, POLICY_WHY_HEALTHY, 0);
 	else
-		decide(out, POLICY_WATCH, extent->recurrent ? POLICY_WHY_BELOW : POLICY_WHY_NOT_RECURRENT,
+		decide(out, POLICY_WATCH,
+		       extent->recurrent ? POLICY_WHY_BELOW : POLICY_WHY_NOT_RECURRENT,
 		       extent->next_reread_ns);
 }
 
-/* --- names ------------------------------------------------------------------------------------------------------ */
+/* ---- names ---- */
 
-#define NAME_OF(value, ...)                                                                                  \
-	do {                                                                                                 \
-		static const char *const names[] = { __VA_ARGS__ };                                          \
-		return (size_t)(value) < sizeof(names) / sizeof(names[0]) ? names[(size_t)(value)] : "unknown"; \
+#define NAME_OF(value, ...)                                                                        \
+	do {                                                                                       \
+		static const char *const names[] = { __VA_ARGS__ };                                \
+		return (size_t)(value) < sizeof(names) / sizeof(names[0]) ? names[(size_t)(value)] \
+									  : "unknown";             \
 	} while (0)
 
 const char *policy_mode_name(enum policy_mode mode)
@@ -306,13 +327,13 @@ const char *policy_action_name(enum policy_action action)
 
 const char *policy_reason_name(enum policy_reason reason)
 {
-	NAME_OF(reason, "healthy", "moved", "mode-off", "not-recurrent", "below-threshold", "unconfirmed", "candidate",
-		"control", "relocation-failed-lately", "guard", "mode-observe", "no-target", "above-threshold",
-		"reread-cap");
+	NAME_OF(reason, "healthy", "moved", "mode-off", "not-recurrent", "below-threshold",
+		"unconfirmed", "candidate", "control", "relocation-failed-lately", "guard",
+		"mode-observe", "no-target", "above-threshold", "reread-cap");
 }
 
 const char *policy_guard_name(enum policy_guard guard)
 {
-	NAME_OF(guard, "frozen", "fresh-boot", "baseline", "whole-device-slow", "several-disks", "dropped-events",
-		"target", "spare-reserve", "devices-at-once", "rate", "none");
+	NAME_OF(guard, "frozen", "fresh-boot", "baseline", "whole-device-slow", "several-disks",
+		"dropped-events", "target", "spare-reserve", "devices-at-once", "rate", "none");
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A decision in words: what `remapctl explain`, the log and the events print. Pure; see policy.h. */
+/*
+ * A decision in words: what `remapctl explain`, the log and the events print. Pure; see policy.h.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "loader/policy.h"
 
-#define NS_PER_S 1000000000ULL
+#define NS_PER_S	1000000000ULL
 #define SECTORS_PER_MIB 2048
 
 /* Text that grows in a buffer, and goes on counting when that is full. */
@@ -75,11 +77,13 @@ static void say_where(struct page *p, const struct health_extent *x)
 		    (unsigned long long)x->first_sector, (unsigned long long)end - 1);
 	else
 		say(p, "extent %llu (%llu–%llu MiB)", (unsigned long long)x->extent,
-		    (unsigned long long)x->first_sector / SECTORS_PER_MIB, (unsigned long long)end / SECTORS_PER_MIB);
+		    (unsigned long long)x->first_sector / SECTORS_PER_MIB,
+		    (unsigned long long)end / SECTORS_PER_MIB);
 }
 
-static void say_verdict(struct page *p, const struct policy_settings *s, const struct health_extent *x,
-			const struct policy_decision *d, uint64_t now_ns)
+static void say_verdict(struct page *p, const struct policy_settings *s,
+			const struct health_extent *x, const struct policy_decision *d,
+			uint64_t now_ns)
 {
 	static const char *const state[HEALTH_STATES] = { "OK", "SLOW", "SUSPECT" };
 
@@ -114,7 +118,8 @@ static void say_verdict(struct page *p, const struct policy_settings *s, const s
 		say_in(p, d->due_ns, now_ns);
 		break;
 	case POLICY_WHY_GUARD:
-		say(p, "to be moved, but held by %s: %s", policy_guard_name(d->guard), d->guards[d->guard].text);
+		say(p, "to be moved, but held by %s: %s", policy_guard_name(d->guard),
+		    d->guards[d->guard].text);
 		break;
 	case POLICY_WHY_OBSERVE:
 		say(p, "would be moved now, but the policy only observes");
@@ -177,17 +182,18 @@ static void say_seen(struct page *p, const struct health_extent *x, uint64_t now
 		say(p, "no error");
 	say(p, ", the last ");
 	say_ago(p, x->last_seen_ns, now_ns);
-	say(p, "\n  evidence %.2g, visits %.2g, %s (%.2g anomalies), %u re-read%s confirm%s\n", x->evidence, x->visits,
-	    x->recurrent ? "recurrent" : "not recurrent", x->anomalies, x->confirmed, x->confirmed == 1 ? "" : "s",
-	    x->confirmed == 1 ? "s" : "");
+	say(p, "\n  evidence %.2g, visits %.2g, %s (%.2g anomalies), %u re-read%s confirm%s\n",
+	    x->evidence, x->visits, x->recurrent ? "recurrent" : "not recurrent", x->anomalies,
+	    x->confirmed, x->confirmed == 1 ? "" : "s", x->confirmed == 1 ? "s" : "");
 }
 
-static void say_neighbour(struct page *p, const struct health_extent *x, const struct health_extent *neighbour,
-			  uint64_t now_ns)
+static void say_neighbour(struct page *p, const struct health_extent *x,
+			  const struct health_extent *neighbour, uint64_t now_ns)
 {
 	if (!x->has_neighbour)
 		return;
-	say(p, "  neighbours add %.2g, most of it extent %llu", x->neighbours, (unsigned long long)x->neighbour_extent);
+	say(p, "  neighbours add %.2g, most of it extent %llu", x->neighbours,
+	    (unsigned long long)x->neighbour_extent);
 	if (neighbour && neighbour->extent == x->neighbour_extent) {
 		say(p, ": ");
 		if (!say_errors(p, neighbour))
@@ -211,7 +217,10 @@ static void say_guards(struct page *p, const struct policy_decision *d)
 
 			if (r->passed != passed)
 				continue;
-			say(p, "%s%s", n++ ? ", " : passed ? "  guards passed: " : "  guards that hold: ",
+			say(p, "%s%s",
+			    n++	     ? ", "
+			    : passed ? "  guards passed: "
+				     : "  guards that hold: ",
 			    policy_guard_name(g));
 			if (strcmp(r->text, "passed") != 0)
 				say(p, " (%s)", r->text);
@@ -223,7 +232,8 @@ static void say_guards(struct page *p, const struct policy_decision *d)
 
 size_t policy_explain(const struct policy_settings *settings, const struct health_extent *extent,
 		      const struct health_extent *neighbour, const struct policy_state *state,
-		      const struct policy_decision *decision, uint64_t now_ns, char *text, size_t len)
+		      const struct policy_decision *decision, uint64_t now_ns, char *text,
+		      size_t len)
 {
 	struct page p = { text, len, 0 };
 
@@ -240,7 +250,8 @@ size_t policy_explain(const struct policy_settings *settings, const struct healt
 	return p.at;
 }
 
-size_t policy_reason_text(const struct policy_settings *settings, const struct health_extent *extent,
+size_t policy_reason_text(const struct policy_settings *settings,
+			  const struct health_extent *extent,
 			  const struct policy_decision *decision, char *text, size_t len)
 {
 	struct page p = { text, len, 0 };
@@ -250,13 +261,14 @@ size_t policy_reason_text(const struct policy_settings *settings, const struct h
 		return p.at;
 	}
 	say(&p, "risk %.2g %s threshold %.2g, evidence %.2g in %.2g visits, worst ", decision->risk,
-	    decision->risk > decision->threshold ? "above" : "below", decision->threshold, extent->evidence,
-	    extent->visits);
+	    decision->risk > decision->threshold ? "above" : "below", decision->threshold,
+	    extent->evidence, extent->visits);
 	say_latency(&p, extent->worst_ns);
 	if (settings->confirmations)
 		say(&p, ", %u of %u re-reads", extent->confirmed, settings->confirmations);
 	if (decision->action == POLICY_HELD)
-		say(&p, ", held by %s: %s", policy_guard_name(decision->guard), decision->guards[decision->guard].text);
+		say(&p, ", held by %s: %s", policy_guard_name(decision->guard),
+		    decision->guards[decision->guard].text);
 	else if (decision->action != POLICY_RELOCATE)
 		say(&p, ", %s", policy_reason_name(decision->reason));
 	return p.at;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The policy file, read: libyaml makes a tree whose nodes know their line and column, and the table of knobs says what
- * may stand in it. Nothing reaches the caller's policy unless all of it is well.
+ * The policy file, read: libyaml makes a tree whose nodes know their line and column, and the table
+ * of knobs says what may stand in it. Nothing reaches the caller's policy unless all of it is well.
  */
 #include <errno.h>
 #include <locale.h>
@@ -17,8 +17,9 @@
 #include "loader/policy_knobs.h"
 
 #define SHOWN_MAX 40 /* bytes of the file's own text that an error repeats */
-#define DEPTH_MAX 8  /* of nesting, more than any policy has: libyaml takes minutes over 100 000 brackets */
-#define KEYS_MAX 64  /* in one mapping, likewise */
+#define DEPTH_MAX \
+	8 /* of nesting, more than any policy has: libyaml takes minutes over 100 000 brackets */
+#define KEYS_MAX 64 /* in one mapping, likewise */
 
 struct reading {
 	const char *name;
@@ -27,11 +28,11 @@ struct reading {
 	struct policy policy;
 };
 
-/* --- errors ----------------------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 /* Puts "NAME:LINE:COLUMN: text" in the error; line and column count from 0. Returns false. */
-static __attribute__((format(printf, 4, 5))) bool fail_at(struct reading *r, size_t line, size_t column,
-							  const char *format, ...)
+static __attribute__((format(printf, 4, 5))) bool fail_at(struct reading *r, size_t line,
+							  size_t column, const char *format, ...)
 {
 	va_list args;
 	int n;
@@ -43,7 +44,8 @@ static __attribute__((format(printf, 4, 5))) bool fail_at(struct reading *r, siz
 	return false;
 }
 
-#define fail(r, node, ...) fail_at(r, (node)->start_mark.line, (node)->start_mark.column, __VA_ARGS__)
+#define fail(r, node, ...) \
+	fail_at(r, (node)->start_mark.line, (node)->start_mark.column, __VA_ARGS__)
 
 /* The scalar's text, fit for a one-line message. */
 static const char *shown(const yaml_node_t *node, char *buffer)
@@ -62,7 +64,7 @@ static const char *shown(const yaml_node_t *node, char *buffer)
 	return buffer;
 }
 
-/* --- the tree --------------------------------------------------------------------------------------------------- */
+/* ---- the tree ---- */
 
 static yaml_node_t *node_at(struct reading *r, int id)
 {
@@ -78,7 +80,8 @@ static bool is(const yaml_node_t *node, const char *text)
 /* "slow:" with nothing but comments below it is a section in which all is left at its default. */
 static bool is_empty(const yaml_node_t *node)
 {
-	return node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+	return node->type == YAML_SCALAR_NODE &&
+	       node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
 	       (!node->data.scalar.length || is(node, "~") || is(node, "null"));
 }
 
@@ -88,21 +91,27 @@ static bool check_mapping(struct reading *r, const yaml_node_t *node, const char
 	char text[SHOWN_MAX + 1];
 
 	if (node->type != YAML_MAPPING_NODE)
-		return fail(r, node, "%s must be a mapping, write \"name: value\" lines here", what);
+		return fail(r, node, "%s must be a mapping, write \"name: value\" lines here",
+			    what);
 	if (node->data.mapping.pairs.top - node->data.mapping.pairs.start > KEYS_MAX)
-		return fail(r, node, "%s has more than %d keys, this is no policy file", what, KEYS_MAX);
+		return fail(r, node, "%s has more than %d keys, this is no policy file", what,
+			    KEYS_MAX);
 	for (pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
 		yaml_node_t *key = node_at(r, pair->key);
 
 		if (key->type != YAML_SCALAR_NODE)
-			return fail(r, key, "a key must be a name, but this is %s", shown(key, text));
+			return fail(r, key, "a key must be a name, but this is %s",
+				    shown(key, text));
 		for (earlier = node->data.mapping.pairs.start; earlier < pair; earlier++) {
 			yaml_node_t *other = node_at(r, earlier->key);
 
 			if (other->data.scalar.length == key->data.scalar.length &&
-			    !memcmp(other->data.scalar.value, key->data.scalar.value, key->data.scalar.length))
-				return fail(r, key, "'%s' stands here a second time, the first is in line %zu; remove one",
-					    shown(key, text), other->start_mark.line + 1);
+			    !memcmp(other->data.scalar.value, key->data.scalar.value,
+				    key->data.scalar.length))
+				return fail(
+					r, key,
+					"'%s' stands here a second time, the first is in line %zu; remove one",
+					shown(key, text), other->start_mark.line + 1);
 		}
 	}
 	return true;
@@ -113,13 +122,14 @@ static yaml_node_t *value_of(struct reading *r, const yaml_node_t *mapping, cons
 {
 	yaml_node_pair_t *pair;
 
-	for (pair = mapping->data.mapping.pairs.start; pair < mapping->data.mapping.pairs.top; pair++)
+	for (pair = mapping->data.mapping.pairs.start; pair < mapping->data.mapping.pairs.top;
+	     pair++)
 		if (is(node_at(r, pair->key), name))
 			return node_at(r, pair->value);
 	return NULL;
 }
 
-/* --- values ----------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 /* A decimal number and nothing else: no hexadecimal, no infinity, no unit. */
 static bool to_number(const yaml_node_t *node, bool whole, double *value)
@@ -159,17 +169,18 @@ static bool read_knob(struct reading *r, const struct policy_knob *k, const yaml
 	if (k->type == POLICY_KNOB_MODE)
 		return read_mode(r, node, s);
 	if (!to_number(node, whole, &value))
-		return fail(r, node, "%s%s%s can't be '%s', write a %snumber from %.15g to %.15g%s", k->section, dot,
-			    k->name, shown(node, text), whole ? "whole " : "", k->min, k->max,
-			    k->or_zero ? ", or 0" : "");
+		return fail(r, node, "%s%s%s can't be '%s', write a %snumber from %.15g to %.15g%s",
+			    k->section, dot, k->name, shown(node, text), whole ? "whole " : "",
+			    k->min, k->max, k->or_zero ? ", or 0" : "");
 	if ((value < k->min || value > k->max) && !(k->or_zero && value == 0))
-		return fail(r, node, "%s%s%s can't be %s, write a number from %.15g to %.15g%s", k->section, dot,
-			    k->name, shown(node, text), k->min, k->max, k->or_zero ? ", or 0" : "");
+		return fail(r, node, "%s%s%s can't be %s, write a number from %.15g to %.15g%s",
+			    k->section, dot, k->name, shown(node, text), k->min, k->max,
+			    k->or_zero ? ", or 0" : "");
 	policy_knob_set(k, s, value);
 	return true;
 }
 
-/* --- sections --------------------------------------------------------------------------------------------------- */
+/* ---- sections ---- */
 
 /* Appends name to a list of what may stand here, once. */
 static void list(char *known, size_t size, const char *name)
@@ -179,8 +190,8 @@ static void list(char *known, size_t size, const char *name)
 	snprintf(known + at, size - at, "%s%s", at ? ", " : "", name);
 }
 
-static bool read_section(struct reading *r, const char *section, const yaml_node_t *node, struct policy_settings *s,
-			 bool top)
+static bool read_section(struct reading *r, const char *section, const yaml_node_t *node,
+			 struct policy_settings *s, bool top)
 {
 	char text[SHOWN_MAX + 1], known[256];
 	yaml_node_pair_t *pair;
@@ -206,10 +217,12 @@ static bool read_section(struct reading *r, const char *section, const yaml_node
 				list(known, sizeof(known), k->name);
 		}
 		if (!found)
-			return fail(r, key, "unknown knob '%s', known in %s: %s", shown(key, text), section, known);
+			return fail(r, key, "unknown knob '%s', known in %s: %s", shown(key, text),
+				    section, known);
 		if (found->top_only && !top)
-			return fail(r, key, "%s.%s holds for all devices, move it to the file's top level", section,
-				    found->name);
+			return fail(r, key,
+				    "%s.%s holds for all devices, move it to the file's top level",
+				    section, found->name);
 		if (!read_knob(r, found, node_at(r, pair->value), s))
 			return false;
 	}
@@ -217,21 +230,25 @@ static bool read_section(struct reading *r, const char *section, const yaml_node
 }
 
 /* What no knob's own range can say. */
-static bool check_together(struct reading *r, const yaml_node_t *node, const struct policy_settings *s)
+static bool check_together(struct reading *r, const yaml_node_t *node,
+			   const struct policy_settings *s)
 {
-	uint32_t most = s->rereads_per_hour < s->health.reread_max ? s->rereads_per_hour : s->health.reread_max;
+	uint32_t most = s->rereads_per_hour < s->health.reread_max ? s->rereads_per_hour
+								   : s->health.reread_max;
 	const yaml_node_t *reread = value_of(r, node, "reread");
 
 	if (s->confirmations > most)
-		return fail(r, reread ? reread : node,
-			    "reread.confirmations is %u, but reread.max and reread.per_hour let only %u re-reads happen; "
-			    "raise them, or lower it",
-			    s->confirmations, most);
+		return fail(
+			r, reread ? reread : node,
+			"reread.confirmations is %u, but reread.max and reread.per_hour let only %u re-reads happen; "
+			"raise them, or lower it",
+			s->confirmations, most);
 	return true;
 }
 
 /* mode and the sections, in a mapping that may hold the other keys as well. */
-static bool read_settings(struct reading *r, const yaml_node_t *node, struct policy_settings *s, bool top)
+static bool read_settings(struct reading *r, const yaml_node_t *node, struct policy_settings *s,
+			  bool top)
 {
 	const char *const others[] = { top ? "version" : "match", top ? "devices" : "match" };
 	yaml_node_pair_t *pair;
@@ -260,24 +277,29 @@ static bool read_settings(struct reading *r, const yaml_node_t *node, struct pol
 				continue;
 			}
 			found = true;
-			if (!(*section ? read_section(r, section, value, s, top) : read_knob(r, k, value, s)))
+			if (!(*section ? read_section(r, section, value, s, top)
+				       : read_knob(r, k, value, s)))
 				return false;
 		}
 		if (!found)
-			return fail(r, key, "unknown key '%s', known here: %s", shown(key, text), known);
+			return fail(r, key, "unknown key '%s', known here: %s", shown(key, text),
+				    known);
 	}
 	return check_together(r, node, s);
 }
 
-static bool read_pattern(struct reading *r, const char *name, const yaml_node_t *node, char *pattern)
+static bool read_pattern(struct reading *r, const char *name, const yaml_node_t *node,
+			 char *pattern)
 {
 	char text[SHOWN_MAX + 1];
 	size_t i;
 
 	if (node->type != YAML_SCALAR_NODE || !node->data.scalar.length ||
 	    node->data.scalar.length >= POLICY_NAME_MAX)
-		return fail(r, node, "match.%s can't be '%s', write a name or a pattern such as \"data*\" of at most %d bytes",
-			    name, shown(node, text), POLICY_NAME_MAX - 1);
+		return fail(
+			r, node,
+			"match.%s can't be '%s', write a name or a pattern such as \"data*\" of at most %d bytes",
+			name, shown(node, text), POLICY_NAME_MAX - 1);
 	for (i = 0; i < node->data.scalar.length; i++)
 		if (node->data.scalar.value[i] < 0x20 || node->data.scalar.value[i] == 0x7f)
 			return fail(r, node, "match.%s holds a control character, remove it", name);
@@ -292,7 +314,10 @@ static bool read_match(struct reading *r, const yaml_node_t *node, struct policy
 		const char *name;
 		char *pattern;
 	} known[] = {
-		{ "dm_name", m->dm_name }, { "kernel_name", m->kernel_name }, { "wwn", m->wwn }, { "serial", m->serial },
+		{ "dm_name", m->dm_name },
+		{ "kernel_name", m->kernel_name },
+		{ "wwn", m->wwn },
+		{ "serial", m->serial },
 	};
 	yaml_node_pair_t *pair;
 	char text[SHOWN_MAX + 1];
@@ -306,13 +331,16 @@ static bool read_match(struct reading *r, const yaml_node_t *node, struct policy
 		for (i = 0; i < 4 && !is(key, known[i].name); i++)
 			;
 		if (i == 4)
-			return fail(r, key, "unknown key '%s', known in match: dm_name, kernel_name, wwn, serial",
-				    shown(key, text));
+			return fail(
+				r, key,
+				"unknown key '%s', known in match: dm_name, kernel_name, wwn, serial",
+				shown(key, text));
 		if (!read_pattern(r, known[i].name, node_at(r, pair->value), known[i].pattern))
 			return false;
 	}
 	if (node->data.mapping.pairs.start == node->data.mapping.pairs.top)
-		return fail(r, node, "match is empty, name a device: dm_name, kernel_name, wwn or serial");
+		return fail(r, node,
+			    "match is empty, name a device: dm_name, kernel_name, wwn or serial");
 	return true;
 }
 
@@ -323,20 +351,26 @@ static bool read_rules(struct reading *r, const yaml_node_t *node)
 	if (is_empty(node))
 		return true;
 	if (node->type != YAML_SEQUENCE_NODE)
-		return fail(r, node, "devices must be a list, begin each of its rules with \"- match:\"");
+		return fail(r, node,
+			    "devices must be a list, begin each of its rules with \"- match:\"");
 	for (item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
 		const yaml_node_t *rule = node_at(r, *item), *match;
 		struct policy_rule *to = &r->policy.rule[r->policy.rules];
 
 		if (r->policy.rules == POLICY_RULES_MAX)
-			return fail(r, rule, "more than %d rules, make some into one with a pattern", POLICY_RULES_MAX);
+			return fail(r, rule,
+				    "more than %d rules, make some into one with a pattern",
+				    POLICY_RULES_MAX);
 		if (!check_mapping(r, rule, "a rule"))
 			return false;
 		match = value_of(r, rule, "match");
 		if (!match)
-			return fail(r, rule, "a rule needs a match, write for example \"match: {dm_name: data0}\"");
+			return fail(
+				r, rule,
+				"a rule needs a match, write for example \"match: {dm_name: data0}\"");
 		to->settings = r->policy.settings;
-		if (!read_match(r, match, &to->match) || !read_settings(r, rule, &to->settings, false))
+		if (!read_match(r, match, &to->match) ||
+		    !read_settings(r, rule, &to->settings, false))
 			return false;
 		r->policy.rules++;
 	}
@@ -349,14 +383,17 @@ static bool read_document(struct reading *r)
 	char text[SHOWN_MAX + 1];
 
 	if (!root)
-		return fail_at(r, 0, 0, "the file is empty, begin with \"version: %d\"", POLICY_VERSION);
+		return fail_at(r, 0, 0, "the file is empty, begin with \"version: %d\"",
+			       POLICY_VERSION);
 	if (!check_mapping(r, root, "the file"))
 		return false;
 	version = value_of(r, root, "version");
 	if (!version)
-		return fail(r, root, "version is missing, begin with \"version: %d\"", POLICY_VERSION);
+		return fail(r, root, "version is missing, begin with \"version: %d\"",
+			    POLICY_VERSION);
 	if (!is(version, "1"))
-		return fail(r, version, "version '%s' is not known to this program, write \"version: %d\"",
+		return fail(r, version,
+			    "version '%s' is not known to this program, write \"version: %d\"",
 			    shown(version, text), POLICY_VERSION);
 	/* Rules start from the top level, wherever in the file it stands. */
 	if (!read_settings(r, root, &r->policy.settings, true))
@@ -365,9 +402,10 @@ static bool read_document(struct reading *r)
 	return !devices || read_rules(r, devices);
 }
 
-/* --- YAML ------------------------------------------------------------------------------------------------------- */
+/* ---- YAML ---- */
 
-static bool fail_yaml(struct reading *r, const yaml_parser_t *parser, const unsigned char *text, size_t bytes)
+static bool fail_yaml(struct reading *r, const yaml_parser_t *parser, const unsigned char *text,
+		      size_t bytes)
 {
 	size_t line = parser->problem_mark.line, column = parser->problem_mark.column, i;
 
@@ -380,11 +418,14 @@ static bool fail_yaml(struct reading *r, const yaml_parser_t *parser, const unsi
 		}
 	}
 	return fail_at(r, line, column, "not YAML: %s%s%s, mend the file there",
-		       parser->problem ? parser->problem : "no reason given", parser->context ? " " : "",
-		       parser->context ? parser->context : "");
+		       parser->problem ? parser->problem : "no reason given",
+		       parser->context ? " " : "", parser->context ? parser->context : "");
 }
 
-/* Refuses what is nested beyond reason, before the tree is made. YAML's own errors are left to the second reading. */
+/*
+ * Refuses what is nested beyond reason, before the tree is made. YAML's own errors are left to the
+ * second reading.
+ */
 static bool check_depth(struct reading *r, const void *text, size_t bytes)
 {
 	yaml_event_type_t type = YAML_NO_EVENT;
@@ -404,7 +445,8 @@ static bool check_depth(struct reading *r, const void *text, size_t bytes)
 			depth--;
 		if (depth > DEPTH_MAX)
 			good = fail_at(r, event.start_mark.line, event.start_mark.column,
-				       "nested more than %d deep, this is no policy file", DEPTH_MAX);
+				       "nested more than %d deep, this is no policy file",
+				       DEPTH_MAX);
 		yaml_event_delete(&event);
 	}
 	yaml_parser_delete(&parser);
@@ -440,7 +482,8 @@ static int read_yaml(struct reading *r, const void *text, size_t bytes)
 		goto out_document;
 	}
 	if (yaml_document_get_root_node(&further))
-		good = fail(r, yaml_document_get_root_node(&further), "a second document begins here, remove it");
+		good = fail(r, yaml_document_get_root_node(&further),
+			    "a second document begins here, remove it");
 	yaml_document_delete(&further);
 out_document:
 	yaml_document_delete(&document);
@@ -457,7 +500,8 @@ int policy_parse(const char *name, const void *text, size_t bytes, struct policy
 
 	error[0] = '\0';
 	if (bytes > POLICY_FILE_BYTES_MAX) {
-		snprintf(error, POLICY_ERROR_MAX, "%.200s:1:1: larger than %u bytes, this is no policy file", name,
+		snprintf(error, POLICY_ERROR_MAX,
+			 "%.200s:1:1: larger than %u bytes, this is no policy file", name,
 			 POLICY_FILE_BYTES_MAX);
 		return EX_CONFIG;
 	}
@@ -505,7 +549,8 @@ int policy_load(const char *path, struct policy *p, char *error)
 	errno = 0;
 	bytes = fread(text, 1, POLICY_FILE_BYTES_MAX + 1, f);
 	if (ferror(f))
-		snprintf(error, POLICY_ERROR_MAX, "%.200s: can't be read: %s", path, strerror(errno));
+		snprintf(error, POLICY_ERROR_MAX, "%.200s: can't be read: %s", path,
+			 strerror(errno));
 	else
 		status = policy_parse(path, text, bytes, p, error);
 	free(text);

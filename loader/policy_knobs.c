@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The knobs of the policy file, their defaults, and the policy in force as YAML. No I/O; see policy_knobs.h. */
+/*
+ * The knobs of the policy file, their defaults, and the policy in force as YAML. No I/O; see
+ * policy_knobs.h.
+ */
 #include <locale.h>
 #include <math.h>
 #include <stdarg.h>
@@ -10,13 +13,13 @@
 #include "loader/policy_knobs.h"
 
 #define MS 1e6
-#define S 1e9
-#define H 3600e9
+#define S  1e9
+#define H  3600e9
 
-#define KNOB(section, name, type, field, scale, value, min, max, or_zero, top_only, help)                             \
-	{                                                                                                             \
-		section, name, POLICY_KNOB_##type, offsetof(struct policy_settings, field), scale, value, min, max,   \
-			or_zero, top_only, help                                                                       \
+#define KNOB(section, name, type, field, scale, value, min, max, or_zero, top_only, help)          \
+	{                                                                                          \
+		section, name, POLICY_KNOB_##type, offsetof(struct policy_settings, field), scale, \
+			value, min, max, or_zero, top_only, help                                   \
 	}
 #define COUNT(section, name, field, value, min, max, help) \
 	KNOB(section, name, COUNT, field, 1, value, min, max, false, false, help)
@@ -30,15 +33,17 @@ const struct policy_knob policy_knobs[] = {
 	KNOB("", "mode", MODE, mode, 1, POLICY_OBSERVE, POLICY_OFF, POLICY_ACT, false, false,
 	     "off, observe (say what would be moved) or act"),
 
-	TIME("slow", "min_ms", MS, health.slow_min_ns, 50, 0.01, 60000, "no I/O below this is slow"),
+	TIME("slow", "min_ms", MS, health.slow_min_ns, 50, 0.01, 60000,
+	     "no I/O below this is slow"),
 	REAL("slow", "median_factor", health.slow_median_factor, 8, 1, 1000,
 	     "slow is above so many times the median of the device's last hour"),
 	REAL("slow", "p99_factor", health.slow_p99_factor, 2, 0.1, 1000,
-	     "and above so many times its p99, as far as that is at most twice the rule of the median"),
+	     "and above so many times its p99, up to twice the rule of the median"),
 
 	COUNT("evidence", "table_extents", health.table_extents, 4096, 64, 65536,
 	      "most extents of a device that carry evidence at once"),
-	REAL("evidence", "recurrence", health.recurrence, 2, 2, 1000, "anomalies of an extent before evidence counts"),
+	REAL("evidence", "recurrence", health.recurrence, 2, 2, 1000,
+	     "anomalies of an extent before evidence counts"),
 	TIME("evidence", "incident_gap_s", S, health.incident_gap_ns, 10, 0, 86400,
 	     "anomalies of an extent closer together are one"),
 	TIME("evidence", "stall_gap_ms", MS, health.stall_gap_ns, 200, 1, 10000,
@@ -54,14 +59,17 @@ const struct policy_knob policy_knobs[] = {
 	      "re-reads that must be slow or fail before a move; 0: none"),
 	TIME("reread", "interval_s", S, health.reread_interval_ns, 30, 0.01, 86400,
 	     "least time between re-reads of one extent"),
-	COUNT("reread", "max", health.reread_max, 8, 1, 1000, "re-reads that one anomaly may ask for"),
-	COUNT("reread", "per_hour", rereads_per_hour, 240, 0, POLICY_RATE_MAX, "re-reads of one device an hour; 0: none"),
+	COUNT("reread", "max", health.reread_max, 8, 1, 1000,
+	      "re-reads that one anomaly may ask for"),
+	COUNT("reread", "per_hour", rereads_per_hour, 240, 0, POLICY_RATE_MAX,
+	      "re-reads of one device an hour; 0: none"),
 
 	REAL("cost", "lost_sector", cost_lost_sector, 100, 1e-6, 1e12, "of losing a sector"),
 	REAL("cost", "expected_lost_sectors", expected_lost_sectors, 8, 1, 1e6,
 	     "sectors that are lost where an extent fails"),
 	REAL("cost", "move", cost_move, 1, 0, 1e12, "of moving an extent that was healthy"),
-	REAL("cost", "spare", cost_spare, 2, 0, 1e12, "of an extent of an empty spare; divided by the share that is free"),
+	REAL("cost", "spare", cost_spare, 2, 0, 1e12,
+	     "of an extent of an empty spare; divided by the share that is free"),
 
 	COUNT("caps", "relocations_per_hour", relocations_per_hour, 10, 0, POLICY_RATE_MAX,
 	      "extents of one device that may be moved in an hour; 0: none"),
@@ -70,13 +78,16 @@ const struct policy_knob policy_knobs[] = {
 	KNOB("caps", "devices_at_once", COUNT, devices_at_once, 1, 1, 1, 1024, false, true,
 	     "devices that may be moved from within one hour"),
 
-	TIME("guards", "fresh_boot_s", S, fresh_boot_ns, 600, 0, 86400, "no moves this soon after boot"),
+	TIME("guards", "fresh_boot_s", S, fresh_boot_ns, 600, 0, 86400,
+	     "no moves this soon after boot"),
 	TIME("guards", "baseline_s", S, health.baseline_ns, 300, 0, 31536000,
 	     "errors this soon after a device is first seen are old and known; no moves meanwhile"),
 	KNOB("guards", "several_disks", COUNT, several_disks, 1, 2, 2, 1024, true, false,
 	     "no moves while so many devices degrade at once; 0: off"),
-	TIME("guards", "dropped_events_s", S, dropped_events_ns, 60, 0, 86400, "no moves this soon after events were lost"),
-	KNOB("guards", "device_slow_factor", REAL, health.device_slow_factor, 1, 4, 1, 1000, true, false,
+	TIME("guards", "dropped_events_s", S, dropped_events_ns, 60, 0, 86400,
+	     "no moves this soon after events were lost"),
+	KNOB("guards", "device_slow_factor", REAL, health.device_slow_factor, 1, 4, 1, 1000, true,
+	     false,
 	     "a device is slow as a whole at so many times its last hour's median; 0: never"),
 	TIME("guards", "device_slow_hold_s", S, health.device_slow_hold_ns, 60, 0, 86400,
 	     "and is not judged for so long after"),
@@ -130,7 +141,7 @@ void policy_default(struct policy *p)
 		policy_knob_set(&policy_knobs[i], &p->settings, policy_knobs[i].value);
 }
 
-/* --- the policy as YAML ----------------------------------------------------------------------------------------- */
+/* ---- the policy as YAML ---- */
 
 struct page {
 	char *text;
@@ -150,7 +161,8 @@ static __attribute__((format(printf, 2, 3))) void put(struct page *p, const char
 		p->at += n;
 }
 
-static void put_settings(struct page *p, const struct policy_settings *s, const char *indent, bool top)
+static void put_settings(struct page *p, const struct policy_settings *s, const char *indent,
+			 bool top)
 {
 	const char *section = "";
 	size_t i;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Every knob of the policy file, in one table: where it stands, what it means, its unit, default and range. Defaults,
- * checks, the printed policy and the test of the documentation all come from it.
+ * Every knob of the policy file, in one table: where it stands, what it means, its unit, default
+ * and range. Defaults, checks, the printed policy and the test of the documentation all come from
+ * it.
  */
 #ifndef REMAP_POLICY_KNOBS_H
 #define REMAP_POLICY_KNOBS_H
@@ -31,8 +32,11 @@ struct policy_knob {
 extern const struct policy_knob policy_knobs[];
 extern const size_t policy_knob_count;
 
-/* Writes value, in the file's unit and within the knob's range, to the settings; and reads it back. */
-void policy_knob_set(const struct policy_knob *knob, struct policy_settings *settings, double value);
+/*
+ * Writes value, in the file's unit and within the knob's range, to the settings; and reads it back.
+ */
+void policy_knob_set(const struct policy_knob *knob, struct policy_settings *settings,
+		     double value);
 double policy_knob_get(const struct policy_knob *knob, const struct policy_settings *settings);
 
 #endif

@@ -11,12 +11,15 @@
 #include "loader/health.h"
 #include "loader/health_model.h"
 
-#define MS 1000000ULL
-#define S 1000000000ULL
-#define EXTENTS 1024ULL
+#define MS	   1000000ULL
+#define S	   1000000000ULL
+#define EXTENTS	   1024ULL
 #define REVIEW_MAX 64
 
-/* A device of 1 GiB that has run for an hour, 4 ms a read; time starts late, so that 0 is never a real time. */
+/*
+ * A device of 1 GiB that has run for an hour, 4 ms a read; time starts late, so that 0 is never a
+ * real time.
+ */
 struct device {
 	struct health *h;
 	struct health_options opt;
@@ -40,7 +43,8 @@ static void setup_with(struct device *d, const struct health_options *opt)
 
 	d->opt = *opt;
 	d->now = 1000 * S;
-	d->h = health_init(malloc(health_bytes(opt)), health_bytes(opt), opt, EXTENTS * opt->extent_sectors, d->now);
+	d->h = health_init(malloc(health_bytes(opt)), health_bytes(opt), opt,
+			   EXTENTS * opt->extent_sectors, d->now);
 	assert_non_null(d->h);
 	for (minute = 0; minute < 60; minute++) {
 		d->now += 60 * S;
@@ -65,7 +69,8 @@ static void teardown(struct device *d)
 /* An I/O of 8 sectors that was issued now and took so long. Time goes on when it is over. */
 static void io(struct device *d, uint64_t extent, enum health_class class, uint64_t latency_ns)
 {
-	struct health_io x = { HEALTH_READ, class, extent * d->opt.extent_sectors + 16, 8, d->now, d->now + latency_ns };
+	struct health_io x = { HEALTH_READ, class,  extent * d->opt.extent_sectors + 16,
+			       8,	    d->now, d->now + latency_ns };
 
 	d->now += latency_ns;
 	health_io(d->h, &x);
@@ -85,7 +90,10 @@ static struct health_extent look(struct device *d, uint64_t extent)
 	return x;
 }
 
-/* Does every re-read that is asked for; extents in [bad, bad + bads) are slow. Returns how many were of such. */
+/*
+ * Does every re-read that is asked for; extents in [bad, bad + bads) are slow. Returns how many
+ * were of such.
+ */
 static unsigned int reread_all(struct device *d, uint64_t bad, uint64_t bads)
 {
 	struct health_extent x[REVIEW_MAX];
@@ -101,7 +109,8 @@ static unsigned int reread_all(struct device *d, uint64_t bad, uint64_t bads)
 
 			if (!x[i].wants_reread)
 				continue;
-			assert_in_range(x[i].reread_sector, x[i].first_sector, x[i].first_sector + x[i].sectors - 1);
+			assert_in_range(x[i].reread_sector, x[i].first_sector,
+					x[i].first_sector + x[i].sectors - 1);
 			d->now += 10 * MS;
 			health_probe(d->h, x[i].reread_sector, x[i].reread_sectors, HEALTH_CLASS_OK,
 				     is_bad ? 800 * MS : 5 * MS, d->now);
@@ -230,8 +239,10 @@ static void stall(struct device *d, uint64_t first, unsigned int members)
 	unsigned int i;
 
 	for (i = 0; i < members; i++) {
-		struct health_io x = { HEALTH_READ, HEALTH_CLASS_OK, (first + i * 7) * d->opt.extent_sectors, 8,
-				       d->now + i * MS, d->now + 2 * S + i * MS };
+		struct health_io x = {
+			HEALTH_READ, HEALTH_CLASS_OK, (first + i * 7) * d->opt.extent_sectors,
+			8,	     d->now + i * MS, d->now + 2 * S + i * MS
+		};
 
 		health_io(d->h, &x);
 	}
@@ -270,7 +281,10 @@ static void test_hot_extent_in_many_stalls_stays(void **state)
 	struct device d;
 	int i;
 
-	/* An extent that is always in the queue is a victim of every stall, and is fine whenever it is asked. */
+	/*
+	 * An extent that is always in the queue is a victim of every stall, and is fine whenever it
+	 * is asked.
+	 */
 	setup(&d);
 	for (i = 0; i < 30; i++) {
 		stall(&d, 100 + i % 3, 30);
@@ -316,7 +330,10 @@ static void test_whole_device_slow_freezes(void **state)
 	assert_true(dev.degraded);
 	assert_true(dev.ignored > 100);
 	assert_int_equal(dev.suspect_extents + dev.slow_extents, 0);
-	/* What came before the freeze was noticed is taken back as well: each of these stalls was over before. */
+	/*
+	 * What came before the freeze was noticed is taken back as well: each of these stalls was
+	 * over before.
+	 */
 	for (i = 0; i < 200; i++)
 		assert_float_equal(look(&d, i * 5).evidence, 0, 1e-9);
 	/* The yardstick did not learn from it, and judgement comes back. */
@@ -393,7 +410,8 @@ static void test_control_is_not_accused(void **state)
 	n = health_review(d.h, d.now, x, 8);
 	assert_int_equal(n, 1);
 	assert_false(x[0].control);
-	health_probe(d.h, x[0].reread_sector, x[0].reread_sectors, HEALTH_CLASS_OK, 700 * MS, d.now);
+	health_probe(d.h, x[0].reread_sector, x[0].reread_sectors, HEALTH_CLASS_OK, 700 * MS,
+		     d.now);
 	assert_int_equal(look(&d, 412).confirmed, 0);
 	n = health_review(d.h, d.now, x, 8);
 	assert_int_equal(n, 2);
@@ -404,7 +422,8 @@ static void test_control_is_not_accused(void **state)
 	assert_int_equal(health_review(d.h, d.now, x, 8), 1);
 	/* What is forgotten needs no comparison any more. */
 	pass(&d, 31 * S);
-	health_probe(d.h, x[0].reread_sector, x[0].reread_sectors, HEALTH_CLASS_OK, 700 * MS, d.now);
+	health_probe(d.h, x[0].reread_sector, x[0].reread_sectors, HEALTH_CLASS_OK, 700 * MS,
+		     d.now);
 	assert_int_equal(health_review(d.h, d.now, x, 8), 2);
 	health_fact(d.h, 412 * 2048, HEALTH_FACT_RELEASED, d.now);
 	pass(&d, S);
@@ -429,7 +448,10 @@ static void test_old_known_error_is_baseline(void **state)
 	assert_int_equal(look(&d, 412).state, HEALTH_OK);
 	teardown(&d);
 
-	/* Errors in the first minutes are old ones too; the same sector later is no news, another sector is. */
+	/*
+	 * Errors in the first minutes are old ones too; the same sector later is no news, another
+	 * sector is.
+	 */
 	health_options_default(&opt);
 	opt.baseline_ns = 7200 * S;
 	setup_with(&d, &opt);
@@ -438,7 +460,8 @@ static void test_old_known_error_is_baseline(void **state)
 	io(&d, 500, HEALTH_CLASS_MEDIUM, 20 * MS);
 	pass(&d, 60 * S);
 	assert_float_equal(look(&d, 500).evidence, 0, 1e-9);
-	health_io(d.h, &(struct health_io){ HEALTH_READ, HEALTH_CLASS_MEDIUM, 500 * 2048 + 800, 8, d.now, d.now + MS });
+	health_io(d.h, &(struct health_io){ HEALTH_READ, HEALTH_CLASS_MEDIUM, 500 * 2048 + 800, 8,
+					    d.now, d.now + MS });
 	pass(&d, S);
 	assert_float_equal(look(&d, 500).evidence, 1, 1e-6);
 	teardown(&d);
@@ -622,7 +645,8 @@ static void test_spanning_io_shares(void **state)
 	struct health_io x;
 
 	setup(&d);
-	x = (struct health_io){ HEALTH_READ, HEALTH_CLASS_OK, 412 * 2048 - 8, 16, d.now, d.now + 900 * MS };
+	x = (struct health_io){ HEALTH_READ, HEALTH_CLASS_OK, 412 * 2048 - 8,
+				16,	     d.now,	      d.now + 900 * MS };
 	health_io(d.h, &x);
 	pass(&d, 5 * S);
 	assert_float_equal(look(&d, 411).anomalies, 0.5, 1e-6);
@@ -657,7 +681,9 @@ static void test_yardstick(void **state)
 	d.now += 60 * S;
 	health_period(d.h, &p, d.now);
 	assert_int_equal(health_slow_ns(d.h, HEALTH_READ, 8), 32 * MS);
-	/* Even if it is huge in each minute: the p99 counts for at most twice what the median does. */
+	/*
+	 * Even if it is huge in each minute: the p99 counts for at most twice what the median does.
+	 */
 	p.lat[HEALTH_READ][3] = (struct health_latency){ 1000, 4 * MS, 3000 * MS };
 	teardown(&d);
 	health_options_default(&opt);
@@ -709,7 +735,10 @@ static void test_model(void **state)
 	unsigned int i;
 
 	health_options_default(&opt);
-	/* Nothing known: the monthly prior, 3e-8, within a factor of the 14 visits that it is taken over. */
+	/*
+	 * Nothing known: the monthly prior, 3e-8, within a factor of the 14 visits that it is taken
+	 * over.
+	 */
 	p = health_event_chance(&opt, 0, 0, 0, 0);
 	assert_true(p > 1e-8 && p < 1e-6);
 	for (i = 1; i < 50; i++) {
@@ -718,7 +747,8 @@ static void test_model(void **state)
 		assert_true(health_loss_chance(p) > health_loss_chance(last));
 		last = p;
 	}
-	assert_true(health_event_chance(&opt, 3, 100, 0, 0) < health_event_chance(&opt, 3, 1, 0, 0));
+	assert_true(health_event_chance(&opt, 3, 100, 0, 0) <
+		    health_event_chance(&opt, 3, 1, 0, 0));
 	assert_true(health_event_chance(&opt, 3, 1, 1, 0) > health_event_chance(&opt, 3, 1, 0, 0));
 	assert_true(health_loss_chance(0) >= 0);
 	assert_true(health_loss_chance(1) <= 1);
@@ -728,7 +758,10 @@ static void test_model(void **state)
 	assert_true(sum > 0.1 && sum < 1);
 }
 
-/* Any sequence of calls with any numbers: bounded, finite, no state that can't be. Sanitizers watch. */
+/*
+ * Any sequence of calls with any numbers: bounded, finite, no state that can't be. Sanitizers
+ * watch.
+ */
 static void test_random_calls(void **state)
 {
 	static struct health_extent x[512];
@@ -753,13 +786,15 @@ static void test_random_calls(void **state)
 		sector = (r >> 4) % (EXTENTS * 2048 + 100);
 		wild = r % 97 ? r % 4096 : UINT64_MAX - (r & 0xfff);
 		d.now += r % 7 ? (r & 0xffffff) : 0;
-		any = (struct health_io){ r >> 8 & 1, r >> 9 & 7, sector, wild, d.now, d.now + (r & 0x3fffffff) };
+		any = (struct health_io){ r >> 8 & 1, r >> 9 & 7, sector,
+					  wild,	      d.now,	  d.now + (r & 0x3fffffff) };
 		switch (r % 13) {
 		case 0:
 			health_tick(d.h, d.now);
 			break;
 		case 1:
-			health_exposure(d.h, sector, wild, r & 0xff, r & 0xffff, r & 0xffffffffff, d.now);
+			health_exposure(d.h, sector, wild, r & 0xff, r & 0xffff, r & 0xffffffffff,
+					d.now);
 			break;
 		case 2:
 		case 3:
@@ -767,8 +802,8 @@ static void test_random_calls(void **state)
 			assert_true(n <= r % 80);
 			for (j = 0; j < n; j++)
 				if (x[j].wants_reread)
-					health_probe(d.h, x[j].reread_sector, x[j].reread_sectors, r >> 9 & 7,
-						     r & 0x3fffffff, d.now);
+					health_probe(d.h, x[j].reread_sector, x[j].reread_sectors,
+						     r >> 9 & 7, r & 0x3fffffff, d.now);
 			break;
 		case 4:
 			if (r % 50 == 0)

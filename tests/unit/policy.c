@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The policy: modes, caps, guards, threshold, which device; and the whole way from a slow read to a move. */
+/*
+ * The policy: modes, caps, guards, threshold, which device; and the whole way from a slow read to a
+ * move.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,10 +12,10 @@
 
 #include "loader/policy.h"
 
-#define MS 1000000ULL
-#define S 1000000000ULL
+#define MS   1000000ULL
+#define S    1000000000ULL
 #define HOUR (3600 * S)
-#define NOW (100 * HOUR)
+#define NOW  (100 * HOUR)
 
 /* An extent that is to be moved, on a device with nothing against it. */
 struct scene {
@@ -32,14 +35,28 @@ static int setup(void **state)
 	policy_default(&s->policy);
 	s->settings = s->policy.settings;
 	s->settings.mode = POLICY_ACT;
-	s->extent = (struct health_extent){ .extent = 412, .first_sector = 412 * 2048, .sectors = 2048,
-					    .state = HEALTH_SUSPECT, .evidence = 3.1, .visits = 4, .anomalies = 4,
-					    .recurrent = true, .confirmed = 2, .risk = 0.21, .worst_ns = 840 * MS,
-					    .first_seen_ns = NOW - 600 * S, .last_seen_ns = NOW - 60 * S,
-					    .yardstick_median_ns = MS, .yardstick_p99_ns = 9 * MS,
-					    .slow_limit_ns = 50 * MS, .slow = 4 };
-	s->state = (struct policy_state){ .device = &s->device, .has_target = true, .target_accepts = true,
-					  .spare_size_sectors = 1 << 21, .spare_free_sectors = 1 << 21,
+	s->extent = (struct health_extent){ .extent = 412,
+					    .first_sector = 412 * 2048,
+					    .sectors = 2048,
+					    .state = HEALTH_SUSPECT,
+					    .evidence = 3.1,
+					    .visits = 4,
+					    .anomalies = 4,
+					    .recurrent = true,
+					    .confirmed = 2,
+					    .risk = 0.21,
+					    .worst_ns = 840 * MS,
+					    .first_seen_ns = NOW - 600 * S,
+					    .last_seen_ns = NOW - 60 * S,
+					    .yardstick_median_ns = MS,
+					    .yardstick_p99_ns = 9 * MS,
+					    .slow_limit_ns = 50 * MS,
+					    .slow = 4 };
+	s->state = (struct policy_state){ .device = &s->device,
+					  .has_target = true,
+					  .target_accepts = true,
+					  .spare_size_sectors = 1 << 21,
+					  .spare_free_sectors = 1 << 21,
 					  .devices_degraded = 1 };
 	*state = s;
 	return 0;
@@ -141,7 +158,8 @@ static void test_reread_cap(void **state)
 	s->settings.rereads_per_hour = 0;
 	assert_int_equal(decide(s), POLICY_WATCH);
 	/* A control is a re-read like any other. */
-	s->extent = (struct health_extent){ .control = true, .wants_reread = true, .sectors = 2048 };
+	s->extent =
+		(struct health_extent){ .control = true, .wants_reread = true, .sectors = 2048 };
 	assert_int_equal(decide(s), POLICY_WATCH);
 	s->settings.rereads_per_hour = 4;
 	assert_int_equal(decide(s), POLICY_REREAD);
@@ -164,7 +182,8 @@ static void test_rate_cap(void **state)
 	assert_string_equal(s->decision.guards[POLICY_GUARD_RATE].text, "10 of 10 an hour");
 	assert_int_equal(s->decision.due_ns, NOW - 100 * S + HOUR);
 	/* When the first is an hour old, one more may go. */
-	policy_decide(&s->settings, &s->extent, &s->state, &s->budget, NOW - 100 * S + HOUR, &s->decision);
+	policy_decide(&s->settings, &s->extent, &s->state, &s->budget, NOW - 100 * S + HOUR,
+		      &s->decision);
 	assert_int_equal(s->decision.action, POLICY_RELOCATE);
 	/* Lowered on reload, it holds at once, and until enough of them are old. */
 	s->settings.relocations_per_hour = 4;
@@ -295,12 +314,15 @@ static void test_select(void **state)
 	assert_true(policy_select(p, &(struct policy_identity){ "data0", "sda", "", "ZX1" }, &got));
 	assert_int_equal(got.mode, POLICY_ACT);
 	/* All that is given must match; then the next rule, then the top level. */
-	assert_true(policy_select(p, &(struct policy_identity){ "data0", "sda", "", "other" }, &got));
+	assert_true(
+		policy_select(p, &(struct policy_identity){ "data0", "sda", "", "other" }, &got));
 	assert_int_equal(got.mode, POLICY_OBSERVE);
 	p->settings.relocations_per_hour = 77;
-	assert_true(policy_select(p, &(struct policy_identity){ "data0", "sdz", NULL, NULL }, &got));
+	assert_true(
+		policy_select(p, &(struct policy_identity){ "data0", "sdz", NULL, NULL }, &got));
 	assert_int_equal(got.relocations_per_hour, 77);
-	assert_false(policy_select(p, &(struct policy_identity){ "scratch", "sdz", NULL, NULL }, &got));
+	assert_false(
+		policy_select(p, &(struct policy_identity){ "scratch", "sdz", NULL, NULL }, &got));
 	/* A device without target is watched only if it is named. */
 	assert_true(policy_select(p, &(struct policy_identity){ NULL, "sda", NULL, NULL }, &got));
 	assert_false(policy_select(p, &(struct policy_identity){ NULL, "sdz", NULL, NULL }, &got));
@@ -320,7 +342,8 @@ static void test_explain(void **state)
 	s->extent.neighbours = 1.8;
 	policy_book_relocation(&s->budget, NOW - S);
 	decide(s);
-	n = policy_explain(&s->settings, &s->extent, &near, &s->state, &s->decision, NOW, text, sizeof(text));
+	n = policy_explain(&s->settings, &s->extent, &near, &s->state, &s->decision, NOW, text,
+			   sizeof(text));
 	assert_int_equal(n, strlen(text));
 	assert_non_null(strstr(text, "extent 412 (412–413 MiB)  SUSPECT, moves now\n"));
 	assert_non_null(strstr(text, "worst 840 ms; device median 1 ms, p99 9 ms (93x)"));
@@ -329,13 +352,15 @@ static void test_explain(void **state)
 	assert_non_null(strstr(text, "chance of loss in the next 7 days 0.21 > threshold 0.0037"));
 	assert_non_null(strstr(text, "rate (1 of 10 an hour)"));
 	assert_int_equal(text[n - 1], '\n');
-	assert_int_equal(policy_explain(&s->settings, &s->extent, &near, &s->state, &s->decision, NOW, cut, sizeof(cut)),
+	assert_int_equal(policy_explain(&s->settings, &s->extent, &near, &s->state, &s->decision,
+					NOW, cut, sizeof(cut)),
 			 n);
 	assert_int_equal(strlen(cut), sizeof(cut) - 1);
 
 	s->state.devices_degraded = 2;
 	decide(s);
-	policy_explain(&s->settings, &s->extent, NULL, &s->state, &s->decision, NOW, text, sizeof(text));
+	policy_explain(&s->settings, &s->extent, NULL, &s->state, &s->decision, NOW, text,
+		       sizeof(text));
 	assert_non_null(strstr(text, "held by several-disks: 2 of 2 degrade at once"));
 	assert_non_null(strstr(text, "guards that hold: several-disks"));
 	n = policy_reason_text(&s->settings, &s->extent, &s->decision, text, sizeof(text));
@@ -344,8 +369,10 @@ static void test_explain(void **state)
 	/* Nothing known, moved, short: no text leaves anything out or breaks. */
 	s->extent = (struct health_extent){ .extent = 3, .first_sector = 3 * 2048, .sectors = 100 };
 	decide(s);
-	policy_explain(&s->settings, &s->extent, NULL, &s->state, &s->decision, NOW, text, sizeof(text));
-	assert_non_null(strstr(text, "extent 3 (sectors 6144–6243)  OK, stays where it is\n  nothing unusual"));
+	policy_explain(&s->settings, &s->extent, NULL, &s->state, &s->decision, NOW, text,
+		       sizeof(text));
+	assert_non_null(strstr(
+		text, "extent 3 (sectors 6144–6243)  OK, stays where it is\n  nothing unusual"));
 }
 
 static void test_names(void **state)
@@ -357,7 +384,7 @@ static void test_names(void **state)
 	assert_string_equal(policy_guard_name((enum policy_guard)99), "unknown");
 }
 
-/* --- from the first slow read to the move ----------------------------------------------------------------------- */
+/* ---- from the first slow read to the move ---- */
 
 /* The quick policy of a demonstration: acts within seconds. */
 static void quicken(struct policy_settings *s)
@@ -370,7 +397,10 @@ static void quicken(struct policy_settings *s)
 	s->confirmations = 2;
 }
 
-/* A daemon's round: extent 412 is slow if bad; returns the time from the first slow read to the move, or 0 after 60 s. */
+/*
+ * A daemon's round: extent 412 is slow if bad; returns the time from the first slow read to the
+ * move, or 0 after 60 s.
+ */
 static uint64_t live(struct scene *s, bool bad, unsigned int *moved)
 {
 	uint64_t now = NOW, until = NOW + 60 * S, took = 0;
@@ -378,7 +408,8 @@ static uint64_t live(struct scene *s, bool bad, unsigned int *moved)
 	struct health_device device;
 	size_t bytes = health_bytes(&s->settings.health), n, i;
 	struct health *h = health_init(malloc(bytes), bytes, &s->settings.health, 1024 * 2048, now);
-	struct health_io io = { HEALTH_READ, HEALTH_CLASS_OK, 412 * 2048 + 64, 256, now, now + 700 * MS };
+	struct health_io io = { HEALTH_READ, HEALTH_CLASS_OK, 412 * 2048 + 64, 256,
+				now,	     now + 700 * MS };
 
 	*moved = 0;
 	health_io(h, &io);
@@ -388,11 +419,14 @@ static uint64_t live(struct scene *s, bool bad, unsigned int *moved)
 		s->state.device = &device;
 		n = health_review(h, now, review, 16);
 		for (i = 0; i < n; i++) {
-			policy_decide(&s->settings, &review[i], &s->state, &s->budget, now, &s->decision);
+			policy_decide(&s->settings, &review[i], &s->state, &s->budget, now,
+				      &s->decision);
 			if (s->decision.action == POLICY_REREAD) {
 				policy_book_reread(&s->budget, now);
-				health_probe(h, review[i].reread_sector, review[i].reread_sectors, HEALTH_CLASS_OK,
-					     bad && review[i].extent == 412 ? 700 * MS : 3 * MS, now);
+				health_probe(h, review[i].reread_sector, review[i].reread_sectors,
+					     HEALTH_CLASS_OK,
+					     bad && review[i].extent == 412 ? 700 * MS : 3 * MS,
+					     now);
 			} else if (s->decision.action == POLICY_RELOCATE) {
 				assert_int_equal(review[i].extent, 412);
 				policy_book_relocation(&s->budget, now);
@@ -451,7 +485,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_select, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_explain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_quick_policy_moves_within_ten_seconds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quick_policy_moves_within_ten_seconds, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_one_slow_read_never_moves, setup, teardown),
 	};
 

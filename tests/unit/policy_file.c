@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The policy file: what is good is read, what is wrong is pointed at, garbage harms nothing. Run from the top of the tree. */
+/*
+ * The policy file: what is good is read, what is wrong is pointed at, garbage harms nothing. Run
+ * from the top of the tree.
+ */
 #include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,9 +18,9 @@
 #include "loader/policy_file.h"
 #include "loader/policy_knobs.h"
 
-#define INSTALLED "loader/policy.yaml"
-#define PAGE "docs/policy.md"
-#define MANUAL "docs/man/remap-policy.5"
+#define INSTALLED    "loader/policy.yaml"
+#define PAGE	     "docs/policy.md"
+#define MANUAL	     "docs/man/remap-policy.5"
 #define FUZZ_SECONDS 3.0
 
 static char *slurp(const char *path, size_t *bytes)
@@ -118,15 +121,19 @@ static void test_errors(void **state)
 		{ "# nothing\n", "f:1:1: the file is empty, begin with \"version: 1\"" },
 		{ "- 1\n", "f:1:1: the file must be a mapping, write \"name: value\" lines here" },
 		{ "mode: act\n", "f:1:1: version is missing, begin with \"version: 1\"" },
-		{ "version: 2\n", "f:1:10: version '2' is not known to this program, write \"version: 1\"" },
-		{ "version: 1\nmode: on\n", "f:2:7: mode can't be 'on', write off, observe or act" },
-		{ "version: 1\nmode: [act]\n", "f:2:7: mode can't be 'a list', write off, observe or act" },
+		{ "version: 2\n",
+		  "f:1:10: version '2' is not known to this program, write \"version: 1\"" },
+		{ "version: 1\nmode: on\n",
+		  "f:2:7: mode can't be 'on', write off, observe or act" },
+		{ "version: 1\nmode: [act]\n",
+		  "f:2:7: mode can't be 'a list', write off, observe or act" },
 		{ "version: 1\ngaurds: {}\n",
 		  "f:2:1: unknown key 'gaurds', known here: version, devices, mode, slow, evidence, reread, cost, caps, "
 		  "guards" },
 		{ "version: 1\nslow:\n  min: 3\n",
 		  "f:3:3: unknown knob 'min', known in slow: min_ms, median_factor, p99_factor" },
-		{ "version: 1\nslow: 3\n", "f:2:7: slow must be a mapping, write \"name: value\" lines here" },
+		{ "version: 1\nslow: 3\n",
+		  "f:2:7: slow must be a mapping, write \"name: value\" lines here" },
 		{ "version: 1\nslow:\n  min_ms: fast\n",
 		  "f:3:11: slow.min_ms can't be 'fast', write a number from 0.01 to 60000" },
 		{ "version: 1\nslow:\n  min_ms: 50 ms\n",
@@ -159,7 +166,8 @@ static void test_errors(void **state)
 		  "f:2:10: devices must be a list, begin each of its rules with \"- match:\"" },
 		{ "version: 1\ndevices:\n- mode: act\n",
 		  "f:3:3: a rule needs a match, write for example \"match: {dm_name: data0}\"" },
-		{ "version: 1\ndevices:\n- data0\n", "f:3:3: a rule must be a mapping, write \"name: value\" lines here" },
+		{ "version: 1\ndevices:\n- data0\n",
+		  "f:3:3: a rule must be a mapping, write \"name: value\" lines here" },
 		{ "version: 1\ndevices:\n- match: {}\n",
 		  "f:3:10: match is empty, name a device: dm_name, kernel_name, wwn or serial" },
 		{ "version: 1\ndevices:\n- match: {name: x}\n",
@@ -172,13 +180,15 @@ static void test_errors(void **state)
 		  "f:4:10: caps.devices_at_once holds for all devices, move it to the file's top level" },
 		{ "version: 1\ndevices:\n- match: {wwn: a}\n  devices: []\n",
 		  "f:4:3: unknown key 'devices', known here: match, mode, slow, evidence, reread, cost, caps, guards" },
-		{ "version: 1\n---\nversion: 1\n", "f:3:1: a second document begins here, remove it" },
+		{ "version: 1\n---\nversion: 1\n",
+		  "f:3:1: a second document begins here, remove it" },
 		{ "version: 1\nslow: {min_ms: 1\n",
 		  "f:3:1: not YAML: did not find expected ',' or '}' while parsing a flow mapping, mend the file there" },
 		{ "version: 1\n\tmode: act\n",
 		  "f:2:1: not YAML: found a tab character that violates indentation while scanning a plain scalar, mend the "
 		  "file there" },
-		{ "version: 1\nmode: \xff\n", "f:2:7: not YAML: invalid leading UTF-8 octet, mend the file there" },
+		{ "version: 1\nmode: \xff\n",
+		  "f:2:7: not YAML: invalid leading UTF-8 octet, mend the file there" },
 		{ "version: 1\nslow: &a {min_ms: *a}\n",
 		  "f:2:7: slow.min_ms can't be 'a mapping', write a number from 0.01 to 60000" },
 		{ "version: 1\nslow: *b\n",
@@ -191,7 +201,8 @@ static void test_errors(void **state)
 	memset(&before, 0x5a, sizeof(before));
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		p = before;
-		assert_int_equal(policy_parse("f", bad[i].text, strlen(bad[i].text), &p, error), EX_CONFIG);
+		assert_int_equal(policy_parse("f", bad[i].text, strlen(bad[i].text), &p, error),
+				 EX_CONFIG);
 		assert_string_equal(error, bad[i].error);
 		assert_memory_equal(&p, &before, sizeof(p));
 	}
@@ -213,20 +224,28 @@ static void test_every_knob_has_its_range(void **state)
 			continue;
 		for (v = 0; v < 3; v++) {
 			/* confirmations is checked against its companions as well */
-			snprintf(text, sizeof(text), "version: 1\n%s: {%s: %.15g}\n%s", k->section, k->name, inside[v],
-				 strcmp(k->section, "reread") ? "reread: {confirmations: 0}\n" : "");
+			snprintf(text, sizeof(text), "version: 1\n%s: {%s: %.15g}\n%s", k->section,
+				 k->name, inside[v],
+				 strcmp(k->section, "reread") ? "reread: {confirmations: 0}\n"
+							      : "");
 			if (!strcmp(k->section, "reread"))
-				snprintf(text, sizeof(text), "version: 1\nreread: {%s: %.15g%s%s%s}\n", k->name, inside[v],
-					 strcmp(k->name, "confirmations") ? ", confirmations: 0" : "",
+				snprintf(text, sizeof(text),
+					 "version: 1\nreread: {%s: %.15g%s%s%s}\n", k->name,
+					 inside[v],
+					 strcmp(k->name, "confirmations") ? ", confirmations: 0"
+									  : "",
 					 strcmp(k->name, "max") ? ", max: 1000" : "",
 					 strcmp(k->name, "per_hour") ? ", per_hour: 1000" : "");
 			parse_good(text, &p);
-			assert_float_equal(policy_knob_get(k, &p.settings), inside[v], 1e-9 * inside[v]);
+			assert_float_equal(policy_knob_get(k, &p.settings), inside[v],
+					   1e-9 * inside[v]);
 			assert_true(health_bytes(&p.settings.health) > 0);
 		}
 		for (v = 0; v < 2; v++) {
-			snprintf(text, sizeof(text), "version: 1\n%s: {%s: %.15g}\n", k->section, k->name, outside[v]);
-			assert_int_equal(policy_parse("f", text, strlen(text), &p, error), EX_CONFIG);
+			snprintf(text, sizeof(text), "version: 1\n%s: {%s: %.15g}\n", k->section,
+				 k->name, outside[v]);
+			assert_int_equal(policy_parse("f", text, strlen(text), &p, error),
+					 EX_CONFIG);
 			assert_non_null(strstr(error, k->name));
 		}
 	}
@@ -241,14 +260,18 @@ static void test_every_knob_is_documented(void **state)
 		char *text = slurp(paths[f], &bytes);
 
 		for (i = 0; i < policy_knob_count; i++)
-			if (!strstr(text, policy_knobs[i].name) || !strstr(text, policy_knobs[i].section))
-				fail_msg("%s does not name %s.%s", paths[f], policy_knobs[i].section,
-					 policy_knobs[i].name);
+			if (!strstr(text, policy_knobs[i].name) ||
+			    !strstr(text, policy_knobs[i].section))
+				fail_msg("%s does not name %s.%s", paths[f],
+					 policy_knobs[i].section, policy_knobs[i].name);
 		free(text);
 	}
 }
 
-/* docs/policy.md has a line "| `name` | unit | default | range |..." for each knob: with the numbers of the table. */
+/*
+ * docs/policy.md has a line "| `name` | unit | default | range |..." for each knob: with the
+ * numbers of the table.
+ */
 static void test_documented_numbers(void **state)
 {
 	char line[160], *text;
@@ -260,8 +283,8 @@ static void test_documented_numbers(void **state)
 
 		if (k->type == POLICY_KNOB_MODE)
 			continue;
-		snprintf(line, sizeof(line), "| `%s` | %.15g | %.15g to %.15g%s |", k->name, k->value, k->min, k->max,
-			 k->or_zero ? ", or 0" : "");
+		snprintf(line, sizeof(line), "| `%s` | %.15g | %.15g to %.15g%s |", k->name,
+			 k->value, k->min, k->max, k->or_zero ? ", or 0" : "");
 		if (!strstr(text, line))
 			fail_msg("%s has no line that begins: %s", PAGE, line);
 	}
@@ -270,10 +293,11 @@ static void test_documented_numbers(void **state)
 
 static void test_yaml_and_back(void **state)
 {
-	static const char file[] = "version: 1\nmode: act\nslow: {min_ms: 0.1, p99_factor: 3.3333333}\n"
-				   "caps: {devices_at_once: 5}\ncost: {lost_sector: 123456789.125}\n"
-				   "devices:\n- match: {dm_name: 'a \"b\" \\ c'}\n  mode: off\n  reread: {per_hour: 7}\n"
-				   "- match: {wwn: x, serial: \"\xc3\xa9\", kernel_name: 'sd[a-c]'}\n";
+	static const char file[] =
+		"version: 1\nmode: act\nslow: {min_ms: 0.1, p99_factor: 3.3333333}\n"
+		"caps: {devices_at_once: 5}\ncost: {lost_sector: 123456789.125}\n"
+		"devices:\n- match: {dm_name: 'a \"b\" \\ c'}\n  mode: off\n  reread: {per_hour: 7}\n"
+		"- match: {wwn: x, serial: \"\xc3\xa9\", kernel_name: 'sd[a-c]'}\n";
 	static struct policy p, again;
 	char text[16384], cut[100];
 	size_t n;
@@ -341,12 +365,32 @@ static void test_files(void **state)
 	unlink(path);
 }
 
-/* Random damage to the installed file: it is read or refused with one line; sanitizers watch. Seeded: always the same. */
+/*
+ * Random damage to the installed file: it is read or refused with one line; sanitizers watch.
+ * Seeded: always the same.
+ */
 static void test_damaged_files(void **state)
 {
-	static const char *const bait[] = { "devices:\n- match: {dm_name: \"x*\"}\n", "&a ", "*a", "{", "[", "\"", "'", ": ",
-					    "- ", "\n---\n", "!!map ", "1e308", "\xff", "\t", "? ", "|", "%YAML 9.9\n",
-					    "<<: *a\n", "18446744073709551616", "" };
+	static const char *const bait[] = { "devices:\n- match: {dm_name: \"x*\"}\n",
+					    "&a ",
+					    "*a",
+					    "{",
+					    "[",
+					    "\"",
+					    "'",
+					    ": ",
+					    "- ",
+					    "\n---\n",
+					    "!!map ",
+					    "1e308",
+					    "\xff",
+					    "\t",
+					    "? ",
+					    "|",
+					    "%YAML 9.9\n",
+					    "<<: *a\n",
+					    "18446744073709551616",
+					    "" };
 	const clock_t until = clock() + (clock_t)(FUZZ_SECONDS * CLOCKS_PER_SEC);
 	size_t bytes, refused = 0, taken = 0;
 	char *good = slurp(INSTALLED, &bytes), *text = malloc(2 * bytes + 4096);
