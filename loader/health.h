@@ -221,8 +221,8 @@ struct health *health_init(void *memory, size_t bytes, const struct health_optio
 			   uint64_t size_sectors, uint64_t now_ns);
 
 /*
- * Takes new options (after a reload); evidence stays. False, and nothing changed, if out of range
- * or the fixed two differ.
+ * Takes new options (after a reload); evidence stays, and so do the two options that are fixed.
+ * False, and nothing changed, if one is out of range.
  */
 bool health_set_options(struct health *h, const struct health_options *opt);
 

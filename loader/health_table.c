@@ -87,12 +87,15 @@ struct health *health_init(void *memory, size_t bytes, const struct health_optio
 
 bool health_set_options(struct health *h, const struct health_options *opt)
 {
-	if (!options_fit(opt) || opt->extent_sectors != h->opt.extent_sectors ||
-	    opt->table_extents != h->opt.table_extents)
+	struct health_options taken = *opt;
+
+	if (!options_fit(opt))
 		return false;
+	taken.extent_sectors = h->opt.extent_sectors;
+	taken.table_extents = h->opt.table_extents;
 	/* First sight stays when it was; only the length of the baseline changes. */
 	h->baseline_until_ns = h->baseline_until_ns - h->opt.baseline_ns + opt->baseline_ns;
-	h->opt = *opt;
+	h->opt = taken;
 	tabulate_kernel(h);
 	return true;
 }

@@ -706,6 +706,8 @@ static void test_options_out_of_range(void **state)
 {
 	static uint64_t memory[1 << 20];
 	struct health_options good, bad;
+	struct health_extent x;
+	struct health_io io;
 	struct health *h;
 
 	health_options_default(&good);
@@ -721,11 +723,18 @@ static void test_options_out_of_range(void **state)
 	h = health_init(memory, sizeof(memory), &good, 4096, 0);
 	assert_non_null(h);
 	bad = good;
-	bad.extent_sectors = 4096;
+	bad.recurrence = 0;
 	assert_false(health_set_options(h, &bad));
+	assert_int_equal(health_slow_ns(h, HEALTH_READ, 8), 50 * MS);
+	/* The two that are fixed stay, whatever a reload says; the others are taken. */
+	good.extent_sectors = 4096;
+	good.table_extents = 65536;
 	good.slow_min_ns = 7 * MS;
 	assert_true(health_set_options(h, &good));
 	assert_int_equal(health_slow_ns(h, HEALTH_READ, 8), 7 * MS);
+	io = (struct health_io){ HEALTH_READ, HEALTH_CLASS_MEDIUM, 2048, 8, 400 * S, 400 * S };
+	health_io(h, &io);
+	assert_true(health_extent(h, 1, 400 * S, &x) && x.errors[HEALTH_CLASS_MEDIUM] == 1);
 }
 
 static void test_model(void **state)
