@@ -17,8 +17,8 @@
  *
  * Bios that failed, or that touch unread or lost sectors, are served here block by block, in a
  * worker. A failed bio does not say which of its sectors failed, so each block is tried again by
- * itself and only those that fail once more are moved. (A failed write of a single block leaves no
- * doubt and is not tried again.)
+ * itself and only those that fail once more are moved. (A write of
+ * a single block that failed with MEDIUM is not tried again.)
  */
 #include "remap.h"
 #include "trace.h"
@@ -608,6 +608,38 @@ static bool may_rescue(struct remap *rc, blk_status_t status, sector_t sector, u
 	return true;
 }
 
+/*
+ * Errors that were only believed because main answers elsewhere are tried once more, after that
+ * was seen: the outage that they came from may have just ended. Keeps the items that fail again.
+ */
+static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsigned int nr)
+{
+	unsigned int kept = 0;
+	struct bio *bio;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct remap_item *item = &rc->item[i];
+		sector_t block_start = item->block << rc->block_shift;
+		bool failed = slot_of(rc, item->block) != REMAP_NO_SLOT;
+
+		bio_list_for_each(bio, bios) {
+			sector_t start = max(remap_io_sector(rc, bio), block_start);
+			sector_t end = min(remap_io_end(rc, bio),
+					   block_start + remap_sectors_in_block(rc, item->block));
+
+			if (start >= end || failed)
+				continue;
+			copy_bio(rc, bio, start, rc->scratch, end - start, false);
+			failed = write_home(rc, bio->bi_opf & REQ_FUA, start, rc->scratch,
+					    end - start);
+		}
+		if (failed)
+			rc->item[kept++] = *item;
+	}
+	return kept;
+}
+
 /* Are all blocks of [@start, @end) that needed it moved? Only items that a bio asked for count. */
 static bool all_moved(struct remap *rc, unsigned int nr, sector_t start, sector_t end)
 {
@@ -626,6 +658,7 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	bool main_answers = false;
 	blk_status_t main_status = BLK_STS_OK;
 	bool fua_failed = false;
+	bool believed = true;
 	bool is_fua = false;
 	unsigned int nr = 0;
 	bool touched;
@@ -642,14 +675,15 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	for (i = 0; i < nr; i++)
 		bio_list_for_each(bio, bios)
 			mark_given(rc, bio, &rc->item[i]);
-	if (nr) {
-		if (!main_status || main_answers ||
-		    may_rescue(rc, main_status, rc->item[0].block << rc->block_shift, nr))
-			relocate(rc, nr, REMAP_REASON_RESCUE, bios, 0);
-		else
-			for (i = 0; i < nr; i++)
-				rc->item[i].moves = false;
-	}
+	if (nr && main_status && !main_answers)
+		believed = may_rescue(rc, main_status, rc->item[0].block << rc->block_shift, nr);
+	if (believed && main_status && main_status != BLK_STS_MEDIUM && !rc->main_away)
+		nr = still_failing(rc, bios, nr);
+	if (nr && believed)
+		relocate(rc, nr, REMAP_REASON_RESCUE, bios, 0);
+	else
+		for (i = 0; i < nr; i++)
+			rc->item[i].moves = false;
 	/* What a FUA write healed must be known to be healed when it completes. */
 	if (is_fua && remap_meta_is_dirty(rc) && remap_meta_commit(rc, &touched))
 		fua_failed = true;
@@ -797,11 +831,32 @@ static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, 
 	return result;
 }
 
+/* The same of reads: keeps the items of which something still can't be read. */
+static unsigned int still_unreadable(struct remap *rc, unsigned int nr)
+{
+	unsigned int kept = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		u64 block = rc->item[i].block;
+		u32 bad = 0;
+
+		read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad);
+		if (bad)
+			rc->item[kept++] = (struct remap_item){ .block = block, .bad_units = bad };
+	}
+	return kept;
+}
+
 static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool main_answers)
 {
-	if (!nr)
+	if (!nr || rc->mode != REMAP_MODE_RW)
 		return;
-	if (main_answers || remap_believe(rc, status, rc->item[0].block << rc->block_shift))
+	if (!main_answers && !remap_believe(rc, status, rc->item[0].block << rc->block_shift))
+		return;
+	if (status != BLK_STS_MEDIUM)
+		nr = still_unreadable(rc, nr);
+	if (nr)
 		relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, 0);
 }
 
@@ -863,8 +918,7 @@ static void serve_read(struct remap *rc, struct bio *bio)
 		}
 		start += nr_sectors;
 	}
-	if (rc->mode == REMAP_MODE_RW)
-		salvage(rc, nr, media_status, main_answers);
+	salvage(rc, nr, media_status, main_answers);
 	remap_complete(rc, bio, result);
 }
 

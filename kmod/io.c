@@ -20,7 +20,8 @@ static blk_status_t own_io(struct remap *rc, struct block_device *bdev, blk_opf_
 	void *p = buf;
 
 	lockdep_assert_held(&rc->engine);
-	trace_dm_remap_own_io(bdev->bd_dev, sector, nr_sectors, opf & REQ_OP_MASK);
+	trace_dm_remap_own_io(bdev->bd_dev, sector, nr_sectors,
+				(__force u32)(opf & REQ_OP_MASK));
 	bio_init(bio, bdev, rc->own_vec, ARRAY_SIZE(rc->own_vec), opf | REQ_SYNC);
 	bio->bi_iter.bi_sector = sector;
 	while (left) {

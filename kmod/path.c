@@ -339,6 +339,7 @@ static int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
  * counted.
  */
 static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
+	__releases(RCU)
 {
 	bool is_write = op_is_write(bio_op(bio)) && bio_op(bio) != REQ_OP_DISCARD;
 	sector_t sector = dm_target_offset(rc->ti, bio->bi_iter.bi_sector);
