@@ -7,11 +7,10 @@
 [[ -e /sys/class/zram-control/hot_add ]] || { echo 'skip: no zram here' && exit 77; }
 number=$(cat /sys/class/zram-control/hot_add)
 loop=zram$number
-give_back() {
+undo_more() {
 	wait_until 5 eval "echo 1 >/sys/block/$loop/reset" 2>/dev/null
 	echo "$number" >/sys/class/zram-control/hot_remove
 }
-trap 'give_back || :; undo' EXIT
 echo 32M >"/sys/block/$loop/disksize"
 write_policy "$loop"
 start_daemon

@@ -36,6 +36,30 @@ fio_run --rw=randread --bs=4k --number_ios=300 --size=64M >/dev/null
 loop=$watched
 is 'after I/O of another device' "$(counted)" "${before[*]}"
 
+# Two partitions of one disk, each for itself, in its own sectors.
+addpart "/dev/$other" 1 2048 20480
+addpart "/dev/$other" 2 22528 40960
+undo_more() {
+	delpart "/dev/$other" 1 && delpart "/dev/$other" 2
+}
+write_policy "$loop" "${other}p1" "${other}p2"
+kill -HUP "$daemon_pid"
+two_more() {
+	[[ $(ask '{"version":1,"command":"state"}' | jq '.devices | length') == 3 ]]
+}
+wait_until 10 two_more
+loop=${other}p1
+read -ra of_1 < <(counted)
+loop=${other}p2
+read -ra of_2 < <(counted)
+dd if="/dev/${other}p2" of=/dev/null bs=4k skip=512 count=30 iflag=direct status=none
+is 'reads of the second partition' "$(counted)" "$((of_2[0] + 30)) ${of_2[1]}"
+is 'its third extent' "$(ask "{\"version\":1,\"command\":\"extents\",\"device\":\"$loop\"}" |
+	jq '.cells[] | select(.[0] == 2) | .[2]')" 30
+loop=${other}p1
+is 'reads of the first' "$(counted)" "${of_1[*]}"
+loop=$watched
+
 # One extent is one cell.
 fio_run --rw=read --bs=4k --offset=7M --size=1M >/dev/null
 expected 256 0
@@ -48,6 +72,7 @@ stop_daemon
 expected $(fio_run --rw=randrw --bs=4k --number_ios=500 --size=64M)
 start_daemon
 is 'over a restart' "$(counted)" "${before[*]}"
+is 'cells over a restart' "$(cells)" "${before[*]}"
 grep -q 'counts on' "$log" || fail 'the log does not say that it counts on'
 
 # Killed, not stopped.

@@ -20,11 +20,17 @@ log=$tmp/log
 daemon_pid='' fault_pid=''
 loops=()
 
+# For what a test has to undo itself, when remapd is gone.
+undo_more() {
+	:
+}
+
 undo() {
 	local status=$? device
 	set +eu
 	stop_daemon || status=1
 	"$BUILD/remapd" --unpin --pin-dir "$pin_dir" || status=1
+	undo_more || status=1
 	for device in "${loops[@]}"; do
 		losetup --detach "$device" 2>/dev/null || :
 	done
