@@ -77,7 +77,7 @@ for dashboard in "${dashboards[@]}"; do
 	lint 'no unit' 'panels[] | select((.fieldConfig.defaults.unit // "") == "") | .title'
 	lint 'datasource not templated' 'panels[] | select(.datasource.uid != "${datasource}" or
 		any(.targets[]; .datasource.uid != "${datasource}")) | .title'
-	lint 'fixed interval in rate' '.. | .expr? | strings | select(test("rate\\(.*\\[[0-9]"))'
+	lint 'rate over another interval' '.. | .expr? | strings | select(test("rate\\([^\\[]*\\[(?!\\$__rate_interval\\])"))'
 	lint 'no job or instance' '.. | .expr? | strings | select((test("job=~\"\\$job\"") and
 		test("instance=~\"\\$instance\"")) | not)'
 	lint 'no heat map over _bucket' 'if any(panels[]; .type == "heatmap" and
