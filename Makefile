@@ -21,6 +21,7 @@
 #   INSTALL_UNITS += loader/remapd.service   systemd unit
 #   INSTALL_CONF += loader/policy.yaml       example, to $(SYSCONFDIR)/dm-remap, never over an existing file
 #   INSTALL_DASHBOARDS += dashboards/x.json  to $(DATADIR)/dm-remap/dashboards
+#   INSTALL_COMPLETIONS += loader/x.bash-completion   to where bash looks for the completion of x
 #
 # Objects for programs go to build/obj/, those for unit tests to build/san/ (address and undefined-behaviour
 # sanitizers). Include paths are the top of the tree and build/: #include "kmod/format.h", "bpf/monitor.skel.h".
@@ -71,6 +72,7 @@ INSTALL_MAN :=
 INSTALL_UNITS :=
 INSTALL_CONF :=
 INSTALL_DASHBOARDS :=
+INSTALL_COMPLETIONS :=
 FRAGMENTS := $(wildcard bpf/build.mk loader/build.mk exporter/build.mk dashboards/build.mk docs/build.mk \
 	tests/unit/build.mk tests/native/build.mk tests/vm/guest/build.mk bench/build.mk)
 
@@ -184,12 +186,15 @@ install: all
 		$(INSTALL) -D -m 644 -t $(DESTDIR)$(SYSCONFDIR)/dm-remap $$conf; done
 	$(Q)$(if $(INSTALL_DASHBOARDS),$(INSTALL) -D -m 644 -t $(DESTDIR)$(DATADIR)/dm-remap/dashboards \
 		$(INSTALL_DASHBOARDS))
+	$(Q)set -e; for file in $(INSTALL_COMPLETIONS); do name=$${file##*/}; \
+		$(INSTALL) -D -m 644 $$file $(DESTDIR)$(DATADIR)/bash-completion/completions/$${name%.bash-completion}; done
 	$(Q)$(if $(KMOD_SRCS),$(INSTALL) -D -m 644 -t $(DESTDIR)$(DATADIR)/dm-remap/kmod $(KMOD_SRCS))
 
 uninstall:
 	$(Q)rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(PROGRAMS)) \
 		$(foreach m,$(INSTALL_MAN),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
-		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(INSTALL_UNITS)))
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(INSTALL_UNITS))) \
+		$(addprefix $(DESTDIR)$(DATADIR)/bash-completion/completions/,$(basename $(notdir $(INSTALL_COMPLETIONS))))
 	$(Q)rm -rf $(DESTDIR)$(DATADIR)/dm-remap
 
 help:

@@ -7,5 +7,4 @@ remap-exporter_PKGS := libmicrohttpd jansson
 
 $(BUILD)/obj/exporter/page.o: $(wildcard exporter/page/*)
 
-INSTALL_MAN += docs/man/remap-exporter.8
 INSTALL_UNITS += exporter/remap-exporter.service

@@ -7,4 +7,4 @@ remapctl_SRCS := loader/remapctl.c loader/ctl_create.c loader/ctl_probe.c loader
 remapctl_PKGS := devmapper jansson blkid smartcols yaml-0.1
 remapctl_LIBS := -lm
 
-INSTALL_MAN += docs/man/remapctl.8
+INSTALL_COMPLETIONS += loader/remapctl.bash-completion

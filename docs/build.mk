@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+INSTALL_MAN += docs/man/remapctl.8 docs/man/remapd.8 docs/man/remap-exporter.8
