@@ -246,10 +246,11 @@ static json_t *device_json(const struct daemon *d, const struct device *device)
 
 static json_t *answer_state(struct daemon *d, const json_t *request)
 {
-	const uint64_t *c = d->counters;
+	uint64_t c[MONITOR_COUNTERS] = {};
 	json_t *devices = json_array();
 	struct device *device;
 
+	monitor_read_counters(d->monitor, c);
 	for (device = d->devices; device; device = device->next)
 		json_array_append_new(devices, device_json(d, device));
 	return json_pack("{s:{s:s, s:f, s:s, s:f, s:o, s:b, s:{s:o, s:o, s:o, s:o, s:o}}, s:o}", "daemon", "version",
@@ -258,7 +259,7 @@ static json_t *answer_state(struct daemon *d, const json_t *request)
 			 d->frozen || d->fell_back, "bpf", "dropped_events",
 			 number(c[MONITOR_DROPPED_ERROR_EVENTS] + c[MONITOR_DROPPED_SLOW_EVENTS] +
 				c[MONITOR_DROPPED_SECTOR_ERRORS] + c[MONITOR_DROPPED_INFLIGHT]),
-			 "missed", number(d->missed), "entries", number(monitor_sector_entries(d->monitor)), "own_ios",
+			 "missed", number(monitor_missed(d->monitor)), "entries", number(monitor_sector_entries(d->monitor)), "own_ios",
 			 number(c[MONITOR_OWN_SEEN]), "impossible", number(c[MONITOR_IMPOSSIBLE]), "devices", devices);
 }
 

@@ -179,7 +179,7 @@ static void resync(struct daemon *d)
 
 static void check_counters(struct daemon *d, uint64_t now_ns)
 {
-	uint64_t counters[MONITOR_COUNTERS], missed = monitor_missed(d->monitor);
+	uint64_t counters[MONITOR_COUNTERS];
 	bool lost;
 
 	if (monitor_read_counters(d->monitor, counters))
@@ -192,10 +192,7 @@ static void check_counters(struct daemon *d, uint64_t now_ns)
 		d->dropped_events_at_ns = now_ns;
 		resync(d);
 	}
-	if (missed != d->missed)
-		d->dropped_events_at_ns = now_ns;
 	memcpy(d->counters, counters, sizeof(d->counters));
-	d->missed = missed;
 }
 
 /* ---- the target ---- */

@@ -109,7 +109,6 @@ struct daemon {
 
 	uint64_t counters[MONITOR_COUNTERS]; /* as last read */
 	uint64_t dropped_events_at_ns;
-	uint64_t missed;
 };
 
 /* ---- fleet.c ---- */

@@ -20,13 +20,13 @@ for size in 4k 64k; do
 	read -ra more < <(fio_run --rw=randrw --bs=$size --number_ios=500 --size=32M)
 	before=($((before[0] + more[0])) $((before[1] + more[1])))
 done
-is 'reads and writes' "$(counted)" "${before[*]}"
+counted_is 'reads and writes' "$(counted)" "${before[*]}"
 # Several at a time, from two processes.
 read -ra more < <(fio --name=test --filename="/dev/$loop" --direct=1 --ioengine=libaio --iodepth=8 --numjobs=2 --rw=randrw \
 	--bs=4k --number_ios=2000 --size=32M --group_reporting --output-format=json |
 	jq -r '.jobs[0] | "\(.read.total_ios) \(.write.total_ios)"')
 before=($((before[0] + more[0])) $((before[1] + more[1])))
-is 'with eight at a time' "$(counted)" "${before[*]}"
+counted_is 'with eight at a time' "$(counted)" "${before[*]}"
 is 'impossible ones' "$(ask '{"version":1,"command":"state"}' | jq .daemon.bpf.impossible)" 0
 is 'dropped' "$(ask '{"version":1,"command":"state"}' | jq .daemon.bpf.dropped_events)" 0
 # What is in flight is forgotten when it is done.

@@ -21,20 +21,19 @@ for size in 512 4k 32k 128k; do
 	# shellcheck disable=SC2046 # two numbers
 	expected $(fio_run --rw=randrw --bs=$size --number_ios=600 --size=64M)
 done
-is 'reads and writes' "$(counted)" "${before[*]}"
-is 'sum of the buckets' "$(state '[.latency.read.buckets[].count] | add')" "${before[0]}"
-is 'sum of the write buckets' "$(state '[.latency.write.buckets[].count] | add')" "${before[1]}"
+counted_is 'reads and writes' "$(counted)" "${before[*]}"
+is 'sums of the buckets' "$(state '.latency | "\([.read.buckets[].count] | add) \([.write.buckets[].count] | add)"')" "$(counted)"
 cells() {
 	ask "{\"version\":1,\"command\":\"extents\",\"device\":\"$loop\"}" |
 		jq -r '"\([.cells[][2]] | add) \([.cells[][3]] | add)"'
 }
-is 'sum of the cells' "$(cells)" "${before[*]}"
+is 'sums of the cells' "$(cells)" "$(counted)"
 
 # Another device's I/O is nobody's.
 watched=$loop loop=$other
 fio_run --rw=randread --bs=4k --number_ios=300 --size=64M >/dev/null
 loop=$watched
-is 'after I/O of another device' "$(counted)" "${before[*]}"
+counted_is 'after I/O of another device' "$(counted)" "${before[*]}"
 
 # Two partitions of one disk, each for itself, in its own sectors.
 addpart "/dev/$other" 1 2048 20480
@@ -53,11 +52,11 @@ read -ra of_1 < <(counted)
 loop=${other}p2
 read -ra of_2 < <(counted)
 dd if="/dev/${other}p2" of=/dev/null bs=4k skip=512 count=30 iflag=direct status=none
-is 'reads of the second partition' "$(counted)" "$((of_2[0] + 30)) ${of_2[1]}"
+counted_is 'reads of the second partition' "$(counted)" "$((of_2[0] + 30)) ${of_2[1]}"
 is 'its third extent' "$(ask "{\"version\":1,\"command\":\"extents\",\"device\":\"$loop\"}" |
 	jq '.cells[] | select(.[0] == 2) | .[2]')" 30
 loop=${other}p1
-is 'reads of the first' "$(counted)" "${of_1[*]}"
+counted_is 'reads of the first' "$(counted)" "${of_1[*]}"
 loop=$watched
 
 # One extent is one cell.
@@ -71,8 +70,8 @@ stop_daemon
 # shellcheck disable=SC2046
 expected $(fio_run --rw=randrw --bs=4k --number_ios=500 --size=64M)
 start_daemon
-is 'over a restart' "$(counted)" "${before[*]}"
-is 'cells over a restart' "$(cells)" "${before[*]}"
+counted_is 'over a restart' "$(counted)" "${before[*]}"
+is 'cells over a restart' "$(cells)" "$(counted)"
 grep -q 'counts on' "$log" || fail 'the log does not say that it counts on'
 
 # Killed, not stopped.
@@ -81,5 +80,5 @@ wait "$daemon_pid" 2>/dev/null || :
 # shellcheck disable=SC2046
 expected $(fio_run --rw=randrw --bs=4k --number_ios=500 --size=64M)
 start_daemon
-is 'over a crash' "$(counted)" "${before[*]}"
+counted_is 'over a crash' "$(counted)" "${before[*]}"
 is 'dropped' "$(ask '{"version":1,"command":"state"}' | jq '.daemon.bpf.dropped_events')" 0
