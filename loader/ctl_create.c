@@ -281,6 +281,17 @@ static int name_device(const struct ctl *ctl, struct plan *plan, char *uuid)
 	return EX_OK;
 }
 
+/* The kernel tells a missing target by EINVAL as well. */
+static int fail_create(const struct dmctl_error *create_error)
+{
+	struct dmctl_error error;
+	char version[32];
+
+	if (dmctl_target_version(version, sizeof(version), &error) == -ENOENT)
+		return ctl_fail(EX_UNAVAILABLE, "%s", error.text);
+	return ctl_fail_dm(create_error);
+}
+
 static int create(const struct ctl *ctl, struct plan *plan)
 {
 	char uuid[37] = "", question[PATH_MAX + 64], error[PROBE_ERROR_BYTES];
@@ -301,7 +312,7 @@ static int create(const struct ctl *ctl, struct plan *plan)
 			return ctl_fail(status, "%s", error);
 	}
 	if (dmctl_create(plan->name, NULL, &plan->table, plan->format_spare, ctl->read_only, &dm_error))
-		return ctl_fail_dm(&dm_error);
+		return fail_create(&dm_error);
 	status = name_device(ctl, plan, uuid);
 	return status ? status : print_created(ctl, plan, uuid);
 }

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Programs that the tests run inside the virtual machine; never installed.
 
-GUEST_PROGRAMS := blkio dmsay hammer spare-edit
+GUEST_PROGRAMS := blkio dmctl-calls dmsay hammer spare-edit
 blkio_GUEST_SRCS := tests/vm/guest/blkio.c tests/vm/guest/pattern.c
+dmctl-calls_GUEST_SRCS := tests/vm/guest/dmctl-calls.c loader/dmctl.c loader/dmctl_parse.c
+dmctl-calls_GUEST_PKGS := devmapper
 dmsay_GUEST_SRCS := tests/vm/guest/dmsay.c
 hammer_GUEST_SRCS := tests/vm/guest/hammer.c tests/vm/guest/pattern.c
 spare-edit_GUEST_SRCS := tests/vm/guest/spare-edit.c kmod/format.c
@@ -12,6 +14,6 @@ ALL += $(BUILD)/guest/$(1)
 $(BUILD)/guest/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$($(1)_GUEST_SRCS))
 	$$(call msg,LINK,$$@)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ $$^
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ $$^ $$(call pkg_libs,$$($(1)_GUEST_PKGS))
 endef
 $(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program_rule,$(p))))

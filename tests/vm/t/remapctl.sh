@@ -8,7 +8,6 @@
 . /project/tests/vm/lib.sh
 
 main=/dev/main spare=/dev/spare other=/dev/other used=/dev/used
-load_remap
 
 # refused STATUS PATTERN ARGUMENT... : remapctl says no, in one line that matches, and leaves no device behind.
 refused() {
@@ -21,6 +20,14 @@ refused() {
 }
 
 fingerprint() { sha256sum <"$1"; }
+
+# --- without the module -------------------------------------------------------------------------------------------
+
+modprobe dm_mod
+refused 69 'no "remap" target' create r "$main" "$spare"
+is 'status without the module' "$(remapctl status 2>/dev/null)" 'no remap device (remapctl create makes one)'
+is 'nothing is left of a device that could not be' "$(dmsetup ls)" 'No devices found'
+load_remap
 
 # --- what must be refused, and changes nothing --------------------------------------------------------------------
 
