@@ -17,8 +17,8 @@
  *
  * Bios that failed, or that touch unread or lost sectors, are served here block by block, in a
  * worker. A failed bio does not say which of its sectors failed, so each block is tried again by
- * itself and only those that fail once more are moved. (A write of
- * a single block that failed with MEDIUM is not tried again.)
+ * itself and only those that fail once more are moved. (A
+ * write of a single block that failed with MEDIUM is not tried again.)
  */
 #include "remap.h"
 #include "trace.h"
@@ -28,8 +28,6 @@
 #include <linux/sched/signal.h>
 
 #define SLOT_TRIES 3 /* slots that one block is written to before the spare is called sick */
-#define LATER_BLOCKS \
-	16 /* blocks of background salvage between two looks at what callers wait for */
 
 static u32 units_mask(const struct remap *rc, unsigned int first_sector, unsigned int nr_sectors)
 {
@@ -94,6 +92,11 @@ static void copy_bio(struct remap *rc, struct bio *bio, sector_t sector, void *b
 	}
 }
 
+static blk_opf_t fua_of(struct bio *bio)
+{
+	return remap_io(bio)->flags & REMAP_IO_FUA ? REQ_FUA : 0;
+}
+
 /* Holding */
 
 static void hold(struct remap *rc, unsigned int nr)
@@ -122,6 +125,8 @@ static void let_go(struct remap *rc)
 
 	spin_lock_irq(&rc->hold_lock);
 	rc->nr_held = 0;
+	/* Who sees nothing held has to see the map as it is now. */
+	smp_mb__before_atomic();
 	clear_bit(REMAP_ATT_HELD, &rc->attention);
 	bios = rc->held_bios;
 	bio_list_init(&rc->held_bios);
@@ -176,7 +181,11 @@ static bool read_from_main(struct remap *rc, unsigned int i)
 	return true;
 }
 
-static void read_from_slot(struct remap *rc, unsigned int i)
+/*
+ * Lost is for ever, so only what fails while the spare answers elsewhere, before and after, is.
+ * False: it does not.
+ */
+static bool read_from_slot(struct remap *rc, unsigned int i)
 {
 	struct remap_item *item = &rc->item[i];
 	unsigned int nr_sectors = remap_sectors_in_block(rc, item->block);
@@ -190,14 +199,24 @@ static void read_from_slot(struct remap *rc, unsigned int i)
 	item->lost &= ~item->given_units;
 	for (at = 0; at < nr_sectors; at += step) {
 		u32 unit = units_mask(rc, at, step);
+		void *p = buf + (at << SECTOR_SHIFT);
+		blk_status_t status;
 
 		if (unit & (item->given_units | item->unread | item->lost))
 			continue;
-		if (remap_spare_io(rc, REQ_OP_READ, start + at, buf + (at << SECTOR_SHIFT), step)) {
-			memset(buf + (at << SECTOR_SHIFT), 0, step << SECTOR_SHIFT);
-			item->lost |= unit;
-		}
+		if (!remap_spare_io(rc, REQ_OP_READ, start + at, p, step))
+			continue;
+		if (!remap_spare_answers(rc))
+			return false;
+		status = remap_spare_io(rc, REQ_OP_READ, start + at, p, step);
+		if (!status)
+			continue;
+		if (!remap_status_is_media(status) || !remap_spare_answers(rc))
+			return false;
+		memset(p, 0, step << SECTOR_SHIFT);
+		item->lost |= unit;
 	}
+	return true;
 }
 
 /* Returns the items that were read before @deadline (jiffies; 0: none), at least one. */
@@ -228,9 +247,8 @@ static unsigned int read_items(struct remap *rc, unsigned int nr, unsigned long 
 			if (!item->moves)
 				continue;
 			memset(remap_item_buf(rc, i), 0, remap_block_sectors(rc) << SECTOR_SHIFT);
-			if (item->old_slot != REMAP_NO_SLOT)
-				read_from_slot(rc, i);
-			else if (!read_from_main(rc, i))
+			if (!(item->old_slot != REMAP_NO_SLOT ? read_from_slot(rc, i) :
+								read_from_main(rc, i)))
 				item->moves = false;
 			/* Nothing of it can be read: a mapping would help nobody. */
 			if (item->unread == block_units(rc, item->block))
@@ -530,8 +548,9 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 	blk_status_t status;
 	u32 unread, lost, healed;
 
+	/* Moving it would not help: the commit that it needs has just failed. */
 	if (xa_load(&rc->poisoned, block))
-		return BLK_STS_IOERR;
+		return BLK_STS_TARGET;
 	if (slot == REMAP_NO_SLOT)
 		return remap_main_io(rc, REQ_OP_WRITE | fua, sector, buf, nr_sectors);
 	status = remap_spare_io(rc, REQ_OP_WRITE | fua, remap_slot_sector(rc, slot) + at, buf,
@@ -541,9 +560,10 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 	masks_of(rc, slot, &unread, &lost);
 	healed = (unread | lost) & units_mask(rc, at, nr_sectors);
 	if (healed) {
+		/* Dirty first: a flush that misses that must not miss the healed sectors too. */
+		remap_slot_dirty(rc, slot);
 		if (remap_masks_set(rc, slot, unread & ~healed, lost & ~healed))
 			return BLK_STS_RESOURCE;
-		remap_slot_dirty(rc, slot);
 	}
 	return BLK_STS_OK;
 }
@@ -568,15 +588,18 @@ static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, secto
 
 		if (!only_block || !on_main) {
 			copy_bio(rc, bio, start, rc->scratch, block_end - start, false);
-			status = write_home(rc, bio->bi_opf & REQ_FUA, start, rc->scratch,
+			status = write_home(rc, fua_of(bio), start, rc->scratch,
 					    block_end - start);
 			main_answers |= !status && on_main;
 		}
-		if (status) {
+		if (status && !remap_status_is_media(status)) {
 			io->status = status;
+			io->flags |= REMAP_IO_HOPELESS;
+		} else if (status) {
+			if (!(io->flags & REMAP_IO_HOPELESS))
+				io->status = status;
 			io->flags |= REMAP_IO_NEEDS_ITEM;
-			if (remap_status_is_media(status))
-				item_of(rc, nr, block);
+			item_of(rc, nr, block);
 			if (on_main && *main_status != BLK_STS_MEDIUM)
 				*main_status = status;
 		}
@@ -631,7 +654,7 @@ static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsig
 			if (start >= end || failed)
 				continue;
 			copy_bio(rc, bio, start, rc->scratch, end - start, false);
-			failed = write_home(rc, bio->bi_opf & REQ_FUA, start, rc->scratch,
+			failed = write_home(rc, fua_of(bio), start, rc->scratch,
 					    end - start);
 		}
 		if (failed)
@@ -665,12 +688,14 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	struct bio *bio;
 	unsigned int i;
 
+	if (test_bit(REMAP_ATT_POISON, &rc->attention))
+		remap_meta_commit(rc, &touched);
 	bio_list_for_each(bio, bios) {
 		sector_t start = max(from, remap_io_sector(rc, bio));
 		sector_t end = min(to, remap_io_end(rc, bio));
 
 		main_answers |= retry_write(rc, bio, start, end, &nr, &main_status);
-		is_fua |= !!(bio->bi_opf & REQ_FUA);
+		is_fua |= !!fua_of(bio);
 	}
 	for (i = 0; i < nr; i++)
 		bio_list_for_each(bio, bios)
@@ -690,14 +715,20 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	bio_list_for_each(bio, bios) {
 		struct remap_io *io = remap_io(bio);
 
-		if (bio->bi_opf & REQ_FUA && fua_failed)
+		if (fua_of(bio) && fua_failed)
 			io->status = BLK_STS_IOERR;
-		else if (!(io->flags & REMAP_IO_NEEDS_ITEM) ||
-			 (remap_status_is_media(io->status) &&
+		else if (!(io->flags & REMAP_IO_HOPELESS) &&
+			 (!(io->flags & REMAP_IO_NEEDS_ITEM) ||
 			  all_moved(rc, nr, remap_io_sector(rc, bio), remap_io_end(rc, bio))))
 			io->status = BLK_STS_OK;
-		io->flags &= ~REMAP_IO_NEEDS_ITEM;
+		io->flags &= ~(REMAP_IO_NEEDS_ITEM | REMAP_IO_HOPELESS);
 	}
+}
+
+/* Did main fail this bio, rather than the spare, or nobody yet? */
+static bool failed_on_main(struct bio *bio)
+{
+	return remap_io(bio)->status && !(remap_io(bio)->flags & REMAP_IO_SPARE);
 }
 
 static unsigned int bio_blocks(struct remap *rc, struct bio *bio)
@@ -714,6 +745,14 @@ static void serve_write_list(struct remap *rc, struct bio_list *from)
 	struct bio *bio;
 
 	bio_list_init(&bios);
+	/* The budget is spent: nothing to be had from a main that is away, and others wait. */
+	bio = bio_list_peek(from);
+	if (rc->main_away && !rc->storm_left && failed_on_main(bio) &&
+	    remap_io(bio)->status != BLK_STS_MEDIUM) {
+		bio_list_pop(from);
+		remap_complete(rc, bio, remap_io(bio)->status);
+		return;
+	}
 	while ((bio = bio_list_peek(from)) &&
 	       (!nr_blocks || nr_blocks + bio_blocks(rc, bio) <= remap_batch_blocks(rc))) {
 		nr_blocks += bio_blocks(rc, bio);
@@ -758,11 +797,15 @@ static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned
 		WRITE_ONCE(masks->next_try, jiffies + msecs_to_jiffies(rc->retry_ms));
 		return BLK_STS_IOERR;
 	}
-	if (!rc->read_only &&
-	    !remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, slot) + at, buf, nr_sectors) &&
-	    !remap_masks_set(rc, slot, masks->unread & ~units_mask(rc, at, nr_sectors),
-			     masks->lost))
-		remap_slot_dirty(rc, slot);
+	if (rc->read_only || remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, slot) + at, buf,
+					    nr_sectors))
+		return BLK_STS_OK;
+	remap_slot_dirty(rc, slot);
+	remap_masks_set(rc, slot, masks->unread & ~units_mask(rc, at, nr_sectors), masks->lost);
+	/* Main answers here: its neighbours need not wait. */
+	masks = xa_load(&rc->masks, slot);
+	if (masks)
+		WRITE_ONCE(masks->next_try, jiffies);
 	return BLK_STS_OK;
 }
 
@@ -801,9 +844,12 @@ static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned 
 	return result;
 }
 
-/* A part of a block that lives on main. What fails is noted in *@bad. */
+/*
+ * A part of a block that lives on main. What fails is noted in *@bad. Gives up at @deadline (jiffies;
+ * 0: none).
+ */
 static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, void *buf,
-				  unsigned int nr_sectors, u32 *bad)
+				  unsigned int nr_sectors, u32 *bad, unsigned long deadline)
 {
 	sector_t start = block << rc->block_shift;
 	unsigned int step = physical_sectors(rc);
@@ -814,8 +860,11 @@ static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, 
 		return BLK_STS_OK;
 	while (at < end) {
 		unsigned int nr = min(step - at % step, end - at);
-		blk_status_t status = remap_main_io(rc, REQ_OP_READ, start + at, buf, nr);
+		blk_status_t status;
 
+		if (deadline && time_after(jiffies, deadline))
+			return BLK_STS_TIMEOUT;
+		status = remap_main_io(rc, REQ_OP_READ, start + at, buf, nr);
 		if (status) {
 			unsigned int first = at - at % step;
 
@@ -841,23 +890,11 @@ static unsigned int still_unreadable(struct remap *rc, unsigned int nr)
 		u64 block = rc->item[i].block;
 		u32 bad = 0;
 
-		read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad);
+		read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad, 0);
 		if (bad)
 			rc->item[kept++] = (struct remap_item){ .block = block, .bad_units = bad };
 	}
 	return kept;
-}
-
-static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool main_answers)
-{
-	if (!nr || rc->mode != REMAP_MODE_RW)
-		return;
-	if (!main_answers && !remap_believe(rc, status, rc->item[0].block << rc->block_shift))
-		return;
-	if (status != BLK_STS_MEDIUM)
-		nr = still_unreadable(rc, nr);
-	if (nr)
-		relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, 0);
 }
 
 /* The caller has waited long enough: the rest of the range is salvaged without it. */
@@ -867,10 +904,27 @@ static void salvage_later(struct remap *rc, u64 first, u64 last)
 		rc->later[rc->nr_later++] = (struct remap_range){ first, last };
 }
 
+/* Moves the first @nr of rc->item as far as @deadline allows, the others later. */
+static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool main_answers,
+		    unsigned long deadline)
+{
+	unsigned int done;
+
+	if (!nr || rc->mode != REMAP_MODE_RW)
+		return;
+	if (!main_answers && !remap_believe(rc, status, rc->item[0].block << rc->block_shift))
+		return;
+	if (status != BLK_STS_MEDIUM)
+		nr = still_unreadable(rc, nr);
+	for (done = nr ? relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, deadline) : 0; done < nr;
+	     done++)
+		salvage_later(rc, rc->item[done].block, rc->item[done].block);
+}
+
 static void serve_read(struct remap *rc, struct bio *bio)
 {
-	unsigned long deadline = jiffies + msecs_to_jiffies(rc->salvage_ms);
 	struct remap_io *io = remap_io(bio);
+	unsigned long deadline = io->since + msecs_to_jiffies(rc->salvage_ms);
 	sector_t start = remap_io_sector(rc, bio);
 	sector_t end = remap_io_end(rc, bio);
 	blk_status_t result = BLK_STS_OK;
@@ -879,8 +933,7 @@ static void serve_read(struct remap *rc, struct bio *bio)
 	unsigned int nr = 0;
 
 	/* Nothing to be learnt from a main that is away, and nobody served by waiting for it. */
-	if (rc->main_away && io->status && io->status != BLK_STS_MEDIUM &&
-	    !(io->flags & REMAP_IO_SPARE)) {
+	if (rc->main_away && failed_on_main(bio) && io->status != BLK_STS_MEDIUM) {
 		remap_complete(rc, bio, io->status);
 		return;
 	}
@@ -893,60 +946,59 @@ static void serve_read(struct remap *rc, struct bio *bio)
 		blk_status_t status;
 		u32 bad = 0;
 
-		if (time_after(jiffies, deadline)) {
-			salvage_later(rc, block, (end - 1) >> rc->block_shift);
-			result = BLK_STS_IOERR;
-			break;
-		}
-		if (slot == REMAP_NO_SLOT) {
-			status = read_unmapped(rc, block, at, rc->scratch, nr_sectors, &bad);
-			main_answers |= !status;
-		} else {
+		if (time_after(jiffies, deadline))
+			status = BLK_STS_TIMEOUT;
+		else if (slot == REMAP_NO_SLOT)
+			status = read_unmapped(rc, block, at, rc->scratch, nr_sectors, &bad,
+					       deadline);
+		else
 			status = read_mapped(rc, slot, block, at, rc->scratch, nr_sectors);
+		if (status && time_after(jiffies, deadline)) {
+			salvage_later(rc, block, (end - 1) >> rc->block_shift);
+			result = io->status ?: BLK_STS_IOERR;
+			break;
 		}
 		if (status)
 			result = status;
 		else
 			copy_bio(rc, bio, start, rc->scratch, nr_sectors, true);
+		main_answers |= !status && slot == REMAP_NO_SLOT;
 		if (bad) {
 			media_status = status;
 			item_of(rc, &nr, block)->bad_units = bad;
 		}
 		if (nr == remap_batch_blocks(rc)) {
-			salvage(rc, nr, media_status, main_answers);
+			salvage(rc, nr, media_status, main_answers, deadline);
 			nr = 0;
 		}
 		start += nr_sectors;
 	}
-	salvage(rc, nr, media_status, main_answers);
+	salvage(rc, nr, media_status, main_answers, deadline);
 	remap_complete(rc, bio, result);
 }
 
+/* One block of what callers no longer wait for. */
 static void serve_later(struct remap *rc)
 {
 	struct remap_range *range = &rc->later[rc->nr_later - 1];
-	unsigned int tried, nr = 0;
-	blk_status_t status = BLK_STS_OK;
-	bool main_answers = false;
+	u64 block = range->first++;
+	blk_status_t status;
+	u32 bad = 0;
 
-	for (tried = 0; tried < LATER_BLOCKS && range->first <= range->last;
-	     tried++, range->first++) {
-		blk_status_t block_status;
-		u32 bad = 0;
-
-		if (slot_of(rc, range->first) != REMAP_NO_SLOT)
-			continue;
-		block_status = read_unmapped(rc, range->first, 0, rc->scratch,
-					     remap_sectors_in_block(rc, range->first), &bad);
-		main_answers |= !block_status;
-		if (bad) {
-			status = block_status;
-			item_of(rc, &nr, range->first)->bad_units = bad;
-		}
-	}
-	if (range->first > range->last || rc->main_away)
+	if (range->first > range->last)
 		rc->nr_later--;
-	salvage(rc, nr, status, main_answers);
+	if (rc->main_away || rc->mode != REMAP_MODE_RW) {
+		rc->nr_later = 0;
+		return;
+	}
+	if (slot_of(rc, block) != REMAP_NO_SLOT)
+		return;
+	status = read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad,
+			       0);
+	if (bad) {
+		rc->item[0] = (struct remap_item){ .block = block, .bad_units = bad };
+		salvage(rc, 1, status, false, 0);
+	}
 }
 
 static void serve_flush(struct remap *rc, struct bio *bio)
@@ -956,7 +1008,7 @@ static void serve_flush(struct remap *rc, struct bio *bio)
 
 	if (remap_meta_is_dirty(rc) ? remap_meta_commit(rc, &touched) : !!remap_spare_flush(rc)) {
 		status = BLK_STS_IOERR;
-		set_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
+		remap_flush_failed(rc);
 	}
 	remap_complete(rc, bio, status);
 }
@@ -997,7 +1049,7 @@ void remap_engine_work(struct work_struct *work)
 				serve_flush(rc, bio);
 			if (read)
 				serve_read(rc, read);
-			if (!more && rc->nr_later) {
+			if (!more && rc->nr_later && !READ_ONCE(rc->suspending)) {
 				serve_later(rc);
 				more = true;
 			}
@@ -1020,34 +1072,49 @@ static int lock_for_message(struct remap *rc)
 	return -EROFS;
 }
 
+/* Where a message that got this far has to go on: at the first block that should have moved. */
+static u64 first_left(struct remap *rc, unsigned int nr, unsigned int done, u64 end)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct remap_item *item = &rc->item[i];
+
+		if (i >= done ||
+		    (!item->moves && item->unread != block_units(rc, item->block)))
+			return item->block;
+	}
+	return end;
+}
+
 int remap_engine_remap(struct remap *rc, sector_t sector, sector_t count, struct remap_moved *moved)
 {
-	u64 block = sector >> rc->block_shift;
+	u64 first = sector >> rc->block_shift;
 	u64 end = ((sector + count - 1) >> rc->block_shift) + 1;
 	unsigned int nr = 0, done, i;
 	unsigned int noio;
+	u64 block;
 	int r;
 
 	r = lock_for_message(rc);
 	if (r)
 		return r;
 	noio = memalloc_noio_save();
-	end = min(end, block + remap_batch_blocks(rc));
-	for (; block < end; block++) {
+	end = min(end, first + remap_batch_blocks(rc));
+	for (block = first; block < end; block++)
 		if (slot_of(rc, block) == REMAP_NO_SLOT)
 			rc->item[nr++] = (struct remap_item){ .block = block };
-		else
-			moved->already++;
-	}
 	done = nr ? relocate(rc, nr, REMAP_REASON_PROACTIVE, NULL, jiffies + HZ) : 0;
-	for (i = 0; i < done; i++) {
+	end = first_left(rc, nr, done, end);
+	for (i = 0; i < nr && rc->item[i].block < end; i++) {
 		moved->moved += rc->item[i].moves;
 		moved->unread_sectors += hweight32(rc->item[i].unread) << rc->unit_shift;
 	}
-	if (done < nr)
-		end = rc->item[done].block;
-	moved->next_sector = min_t(sector_t, (sector_t)end << rc->block_shift, sector + count);
-	if (nr && !moved->moved && rc->mode != REMAP_MODE_RW)
+	moved->already = end - first - i;
+	moved->next_sector =
+		clamp_t(sector_t, (sector_t)end << rc->block_shift, sector, sector + count);
+	/* Not a step further: say why. What moved beyond it counts, and is found by the next call. */
+	if (nr && end == rc->item[0].block && !moved->already)
 		r = remap_spare_is_full(rc) ? -ENOSPC : -EIO;
 	memalloc_noio_restore(noio);
 	mutex_unlock(&rc->engine);

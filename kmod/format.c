@@ -226,12 +226,14 @@ static bool super_is_sane(const struct remap_super *super)
 	for (i = 0; i < super->nr_segments; i++) {
 		const struct remap_segment *segment = &super->segment[i];
 
-		if (segment->start_sector < end || segment->nr_sectors > (1ull << 50) ||
+		if (segment->start_sector < end ||
+		    segment->start_sector % REMAP_META_SECTORS || segment->nr_sectors > (1ull << 50) ||
 		    segment->start_sector > (1ull << 50))
 			return false;
 		end = segment->start_sector + segment->nr_sectors;
 	}
 	return remap_nr_slots(super) <= REMAP_SLOTS_MAX &&
+	       super->nr_groups_initialised &&
 	       super->nr_groups_initialised <= remap_nr_groups(super) &&
 	       (u64)remap_nr_groups(super) * REMAP_SLOTS_PER_GROUP <= REMAP_SLOTS_MAX;
 }

@@ -53,7 +53,8 @@ blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, vo
 	blk_status_t status =
 		own_io(rc, rc->spare->bdev, opf, rc->spare_offset + sector, buf, nr_sectors);
 
-	if (op_is_write(opf))
+	/* FUA is durable already, and what failed was acknowledged to nobody. */
+	if (op_is_write(opf) && !(opf & REQ_FUA) && !status)
 		remap_spare_written(rc);
 	return status;
 }
@@ -71,6 +72,14 @@ blk_status_t remap_spare_flush(struct remap *rc)
 	if (!status)
 		remap_flush_covered(rc, number);
 	return status;
+}
+
+bool remap_spare_answers(struct remap *rc)
+{
+	return !remap_spare_io(rc, REQ_OP_READ, REMAP_SUPER_A_SECTOR, rc->super_buf,
+			       REMAP_META_SECTORS) ||
+	       !remap_spare_io(rc, REQ_OP_READ, REMAP_SUPER_B_SECTOR, rc->super_buf,
+			       REMAP_META_SECTORS);
 }
 
 bool remap_status_is_media(blk_status_t status)

@@ -24,6 +24,7 @@
  */
 #include "remap.h"
 
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 
@@ -231,6 +232,9 @@ void remap_slot_dirty(struct remap *rc, u32 slot)
 	u32 place;
 	struct remap_group *group = slot_group(rc, slot, &place);
 
+	/* What loading found out read-only stays in memory. */
+	if (rc->read_only)
+		return;
 	group->dirty |= 1ull << (place / REMAP_ENTRIES_PER_META);
 	WRITE_ONCE(rc->meta_dirty, true);
 }
@@ -290,11 +294,16 @@ int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost)
 {
 	struct remap_masks *new = NULL;
 	struct remap_masks *old;
+	unsigned int reserves;
 
+	/* I/O waits for this: take from the reserves what reclaim would have to do I/O for. */
+	reserves = memalloc_noreclaim_save();
 	if (unread | lost) {
 		new = kmalloc(sizeof(*new), GFP_NOIO);
-		if (!new)
+		if (!new) {
+			memalloc_noreclaim_restore(reserves);
 			return -ENOMEM;
+		}
 		new->unread = unread;
 		new->lost = lost;
 		new->next_try = jiffies + msecs_to_jiffies(rc->retry_ms);
@@ -303,6 +312,7 @@ int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost)
 	} else {
 		old = xa_erase(&rc->masks, slot);
 	}
+	memalloc_noreclaim_restore(reserves);
 	if (xa_is_err(old)) {
 		kfree(new);
 		return xa_err(old);
@@ -430,16 +440,19 @@ int remap_meta_commit(struct remap *rc, bool *touched)
 	if (test_bit(REMAP_ATT_POISON, &rc->attention)) {
 		clear_bit(REMAP_ATT_POISON, &rc->attention);
 		xa_destroy(&rc->poisoned);
-		if (rc->mode == REMAP_MODE_NO_NEW_MAPS && !remap_spare_is_full(rc))
-			remap_set_mode(rc, REMAP_MODE_RW);
 	}
+	if (rc->mode == REMAP_MODE_NO_NEW_MAPS && !remap_spare_is_full(rc))
+		remap_set_mode(rc, REMAP_MODE_RW);
 	return 0;
 }
 
 void remap_poison(struct remap *rc, u64 block)
 {
+	unsigned int reserves = memalloc_noreclaim_save();
+
 	if (xa_is_err(xa_store(&rc->poisoned, block, xa_mk_value(1), GFP_NOIO)))
 		remap_set_mode(rc, REMAP_MODE_FAILED);
+	memalloc_noreclaim_restore(reserves);
 	set_bit(REMAP_ATT_POISON, &rc->attention);
 }
 
@@ -510,6 +523,15 @@ static int group_read(struct remap *rc, const struct remap_super *super, u32 ind
 }
 
 /*
+ * Would the table cut off a part of @block that is mapped? The superblock still has the length that
+ * main had.
+ */
+static bool is_cut_off(const struct remap *rc, u64 block)
+{
+	return min_t(u64, (block + 1) << rc->block_shift, rc->super.main_sectors) > rc->len;
+}
+
+/*
  * Takes one entry into the map. Of two for one block the newer generation wins; the loser is freed
  * with the first commit.
  */
@@ -549,11 +571,52 @@ static int load_entry(struct remap *rc, u32 slot, u64 word, u32 unread, u32 lost
 	return remap_masks_set(rc, slot, unread, lost);
 }
 
+static void unfence(struct remap *rc, u32 index, unsigned int i, unsigned int copy)
+{
+	u32 number = (index * REMAP_METAS_PER_GROUP + i) * 2 + copy;
+	u32 k;
+
+	rc->group[index]->fenced[copy] &= ~(1ull << i);
+	for (k = 0; k < rc->super.nr_fenced; k++)
+		if (rc->super.fenced[k] == number)
+			rc->super.fenced[k] = rc->super.fenced[--rc->super.nr_fenced];
+	rc->super_copies = 0;
+}
+
+/*
+ * Writes the right copy, which is in the first half of meta_buf, over those that are not like it.
+ * A fenced copy gets another chance. The superblock forgets its fence at the end of loading; a crash
+ * before that loses nothing.
+ */
+static int group_repair(struct remap *rc, u32 index, const u64 stale[2])
+{
+	struct remap_group *group = rc->group[index];
+	unsigned int copy, i;
+
+	for (copy = 0; copy < 2; copy++)
+		for (i = 0; i < group->place.nr_metas; i++) {
+			bool fenced = group->fenced[copy] & 1ull << i;
+
+			if (!fenced && !(stale[copy] & 1ull << i))
+				continue;
+			if (!remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, meta_sector(group, copy, i),
+					    meta_buf(rc, 0, i), REMAP_META_SECTORS)) {
+				if (fenced)
+					unfence(rc, index, i, copy);
+				continue;
+			}
+			if (!fenced && fence(rc, index, i, copy))
+				return load_error(rc, "copies differ and can't be made to agree",
+						  (u64)index * REMAP_METAS_PER_GROUP + i);
+		}
+	return 0;
+}
+
 static int group_load(struct remap *rc, u32 index)
 {
 	struct remap_group *group = group_create(rc, index);
 	u64 stale[2];
-	unsigned int copy, i;
+	unsigned int i;
 	int r;
 
 	if (!group)
@@ -576,6 +639,9 @@ static int group_load(struct remap *rc, u32 index)
 				       le32_to_cpu(entry->lost)))
 			return load_error(rc, "an entry holds impossible numbers",
 					  (u64)index * REMAP_METAS_PER_GROUP + m);
+		if (remap_word_maps(word) && is_cut_off(rc, remap_word_block(word)))
+			return load_error(rc, "the table is too short for a mapped block",
+					  (u64)index * REMAP_METAS_PER_GROUP + m);
 		group->word[i] = word;
 		if (remap_word_state(word) != REMAP_ENTRY_FREE) {
 			__set_bit(i, group->used);
@@ -589,19 +655,7 @@ static int group_load(struct remap *rc, u32 index)
 		if (r)
 			return r;
 	}
-	if (rc->read_only)
-		return 0;
-	for (copy = 0; copy < 2; copy++)
-		for (i = 0; i < group->place.nr_metas; i++) {
-			if (!(stale[copy] & ~group->fenced[copy] & 1ull << i))
-				continue;
-			if (remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, meta_sector(group, copy, i),
-					   meta_buf(rc, 0, i), REMAP_META_SECTORS) &&
-			    fence(rc, index, i, copy))
-				return load_error(rc, "copies differ and can't be made to agree",
-						  (u64)index * REMAP_METAS_PER_GROUP + i);
-		}
-	return 0;
+	return rc->read_only ? 0 : group_repair(rc, index, stale);
 }
 
 static void counters_start(struct remap *rc)
@@ -617,10 +671,46 @@ static int table_of_groups(struct remap *rc)
 	return rc->group ? 0 : -ENOMEM;
 }
 
+/*
+ * Main has grown, and its last block was short and is mapped: what is new of the block is still on
+ * main, and the slot holds anything there.
+ */
+static int grow_last_block(struct remap *rc)
+{
+	sector_t old_len = rc->super.main_sectors;
+	u64 block = old_len >> rc->block_shift;
+	sector_t start = (sector_t)block << rc->block_shift;
+	unsigned int first, last;
+	struct remap_masks *masks;
+	u32 unread = 0, lost = 0;
+	u32 slot;
+	int r;
+
+	rcu_read_lock();
+	slot = block < rc->map.nr_blocks ? remap_map_lookup(&rc->map, block) : REMAP_NO_SLOT;
+	rcu_read_unlock();
+	if (rc->len <= old_len || start == old_len || slot == REMAP_NO_SLOT)
+		return 0;
+	masks = xa_load(&rc->masks, slot);
+	if (masks) {
+		unread = masks->unread;
+		lost = masks->lost;
+	}
+	first = (old_len - start) >> rc->unit_shift;
+	last = (remap_sectors_in_block(rc, block) - 1) >> rc->unit_shift;
+	r = remap_masks_set(rc, slot, unread | GENMASK(last, first), lost);
+	if (r)
+		return r;
+	remap_slot_dirty(rc, slot);
+	masks = xa_load(&rc->masks, slot);
+	masks->next_try = jiffies;
+	return 0;
+}
+
 int remap_meta_load(struct remap *rc)
 {
 	const char *reason = "out of memory";
-	bool touched, changed = false;
+	bool touched;
 	u32 index;
 	int r;
 
@@ -633,37 +723,31 @@ int remap_meta_load(struct remap *rc)
 	if (r)
 		return r;
 	counters_start(rc);
-	if (rc->len != rc->super.main_sectors) {
-		rc->super.main_sectors = rc->len;
-		changed = true;
-	}
-	if (!rc->super.main_id[0] && rc->main_id[0]) {
-		memcpy(rc->super.main_id, rc->main_id, sizeof(rc->main_id));
-		changed = true;
-	}
-	if (rc->super_copies < 2) {
+	if (rc->super_copies < 2)
 		atomic64_inc(&rc->count.metadata_errors);
-		changed = true;
-	}
-	/*
-	 * Before anything else is written: a copy that is older must not be all that is left one
-	 * day.
-	 */
-	if (changed && !rc->read_only) {
-		rc->reason = "superblock of the spare can't be written";
-		r = super_write(rc);
-		if (r)
-			return r;
-		rc->reason = "out of memory";
-	}
 	for (index = 0; index < rc->super.nr_groups_initialised; index++) {
 		r = group_load(rc, index);
 		if (r)
 			return r;
 	}
+	r = grow_last_block(rc);
+	if (r)
+		return r;
 	/* The loser of a pair must be gone from the disk before its block can move again. */
 	rc->reason = "the spare can't be written";
-	return rc->meta_dirty && !rc->read_only ? remap_meta_commit(rc, &touched) : 0;
+	r = rc->meta_dirty ? remap_meta_commit(rc, &touched) : 0;
+	if (r)
+		return r;
+	/* Only now: until what the growth means for the last block is on disk, the old length counts. */
+	if (rc->len != rc->super.main_sectors) {
+		rc->super.main_sectors = rc->len;
+		rc->super_copies = 0;
+	}
+	if (!rc->super.main_id[0] && rc->main_id[0]) {
+		memcpy(rc->super.main_id, rc->main_id, sizeof(rc->main_id));
+		rc->super_copies = 0;
+	}
+	return rc->super_copies < 2 && !rc->read_only ? super_write(rc) : 0;
 }
 
 void remap_meta_unload(struct remap *rc)

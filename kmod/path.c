@@ -94,7 +94,15 @@ void remap_flush_covered(struct remap *rc, s64 number)
 
 	while (old < number && !atomic64_try_cmpxchg(&rc->flush_covered, &old, number))
 		;
-	clear_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
+	if (number > atomic64_read(&rc->flush_failed))
+		clear_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
+}
+
+/* Flushes that had started by now don't make up for it. */
+void remap_flush_failed(struct remap *rc)
+{
+	atomic64_set(&rc->flush_failed, atomic64_read(&rc->flush_started));
+	set_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
 }
 
 static bool spare_needs_flush(struct remap *rc)
@@ -108,6 +116,7 @@ static void queue_for_worker(struct remap *rc, struct bio_list *list, struct bio
 {
 	unsigned long flags;
 
+	remap_io(bio)->since = jiffies;
 	atomic64_inc(&rc->count.held_ios);
 	spin_lock_irqsave(&rc->hold_lock, flags);
 	bio_list_add(list, bio);
@@ -234,7 +243,8 @@ static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sect
 	unsigned long flags;
 	u64 held;
 
-	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
+	if (test_bit(REMAP_ATT_FAILED, &rc->attention) ||
+	    (is_write && test_bit(REMAP_ATT_READ_ONLY, &rc->attention)))
 		return REFUSED;
 	if (test_bit(REMAP_ATT_POISON, &rc->attention) && is_write &&
 	    xa_find(&rc->poisoned, &poisoned, last, XA_PRESENT)) {
@@ -265,7 +275,8 @@ static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsig
 	u64 next;
 	u32 slot;
 
-	if (READ_ONCE(rc->attention)) {
+	/* Pairs with let_go() in engine.c: once nothing is held any more, the map says so. */
+	if (smp_load_acquire(&rc->attention)) {
 		enum where where = locate_troubled(rc, is_write, sector, nr_sectors);
 
 		if (where != ON_MAIN)
@@ -279,6 +290,15 @@ static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsig
 	*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, next) - sector);
 	*to = sector;
 	return ON_MAIN;
+}
+
+/*
+ * A FUA write that completes has to be found after a crash. While it is not on disk that its
+ * sectors were healed, the worker takes it and commits.
+ */
+static bool fua_needs_commit(struct remap *rc, struct remap_io *io, enum where where)
+{
+	return where == ON_SPARE && io->flags & REMAP_IO_FUA && remap_meta_is_dirty(rc);
 }
 
 static void aim(struct remap *rc, struct bio *bio, enum where where, sector_t to)
@@ -299,8 +319,10 @@ static void aim(struct remap *rc, struct bio *bio, enum where where, sector_t to
  */
 static bool discard_is_done(const struct remap *rc, struct bio *bio, enum where where)
 {
-	return bio_op(bio) == REQ_OP_DISCARD && where != ON_MAIN && where != WAITS &&
-	       !test_bit(REMAP_ATT_FAILED, &rc->attention);
+	if (bio_op(bio) != REQ_OP_DISCARD || where == WAITS ||
+	    test_bit(REMAP_ATT_FAILED, &rc->attention))
+		return false;
+	return where != ON_MAIN || test_bit(REMAP_ATT_READ_ONLY, &rc->attention);
 }
 
 /* Ends a bio that map() does not pass on. */
@@ -316,8 +338,9 @@ static int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
 {
 	io->flags = REMAP_IO_FLUSH;
 	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
-		return end_now(bio, BLK_STS_IOERR);
+		return DM_MAPIO_KILL;
 	if (dm_bio_get_target_bio_nr(bio) == 0) {
+		io->flush_number = atomic64_inc_return(&rc->main_flush_started);
 		bio_set_dev(bio, rc->main->bdev);
 		return DM_MAPIO_REMAPPED;
 	}
@@ -359,9 +382,11 @@ static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 		 * A flush that failed may have been swallowed with the write that it came with:
 		 * what relies on it must fail.
 		 */
-		if (is_write && bio->bi_opf & REQ_FUA &&
+		if (is_write && io->flags & REMAP_IO_FUA &&
 		    rc->attention & (BIT(REMAP_ATT_MAIN_FLUSH) | BIT(REMAP_ATT_SPARE_FLUSH)))
 			where = REFUSED;
+		if (fua_needs_commit(rc, io, where))
+			where = NEEDS_CARE;
 		if (discard_is_done(rc, bio, where)) {
 			uncount_io(rc, io);
 			return end_now(bio, BLK_STS_OK);
@@ -375,7 +400,6 @@ static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 			return end_now(bio, BLK_STS_IOERR);
 		if (bio->bi_opf & REQ_NOWAIT)
 			return end_now(bio, BLK_STS_AGAIN);
-		bio->bi_opf &= ~REQ_POLLED;
 		if (where == NEEDS_CARE) {
 			queue_for_care(rc, bio);
 			return DM_MAPIO_SUBMITTED;
@@ -396,13 +420,15 @@ int remap_path_map(struct dm_target *ti, struct bio *bio)
 
 	io->iter = bio->bi_iter;
 	io->status = BLK_STS_OK;
-	io->flags = 0;
+	io->flags = bio->bi_opf & REQ_FUA ? REMAP_IO_FUA : 0;
+	/* The engine waits for what is on its way: that must not depend on somebody who polls. */
+	bio->bi_opf &= ~REQ_POLLED;
 	if (unlikely(!nr_sectors))
 		return map_flush(rc, bio, io);
 
 	rcu_read_lock();
 	count_io(rc, io);
-	if (unlikely(READ_ONCE(rc->attention)) ||
+	if (unlikely(smp_load_acquire(&rc->attention)) ||
 	    !remap_map_surely_empty(&rc->map, sector >> rc->block_shift,
 				    (sector + nr_sectors - 1) >> rc->block_shift))
 		return map_with_care(rc, bio, io);
@@ -432,7 +458,7 @@ static void submit_waiting(struct remap *rc, struct bio *bio)
 		where = locate(rc, is_write, remap_io_sector(rc, bio), &nr_sectors, &to);
 		rcu_read_unlock();
 		if (nr_sectors == bio_sectors(bio) && (where == ON_MAIN || where == ON_SPARE) &&
-		    !discard_is_done(rc, bio, where)) {
+		    !fua_needs_commit(rc, io, where) && !discard_is_done(rc, bio, where)) {
 			aim(rc, bio, where, to);
 			dm_submit_bio_remap(bio, NULL);
 			return;
@@ -465,12 +491,17 @@ static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t error)
 {
 	bool is_spare = io->flags & REMAP_IO_SPARE;
 
-	if (error)
-		set_bit(is_spare ? REMAP_ATT_SPARE_FLUSH : REMAP_ATT_MAIN_FLUSH, &rc->attention);
-	else if (is_spare)
+	if (!error && is_spare) {
 		remap_flush_covered(rc, io->flush_number);
-	else if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention))
+	} else if (is_spare) {
+		remap_flush_failed(rc);
+	} else if (error) {
+		atomic64_set(&rc->main_flush_failed, atomic64_read(&rc->main_flush_started));
+		set_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	} else if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention) &&
+		   io->flush_number > atomic64_read(&rc->main_flush_failed)) {
 		clear_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	}
 	return DM_ENDIO_DONE;
 }
 
@@ -497,7 +528,7 @@ int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error
 	struct remap *rc = ti->private;
 	struct remap_io *io = remap_io(bio);
 
-	if (likely(io->flags == REMAP_IO_COUNTED && !*error)) {
+	if (likely(!*error && !(io->flags & ~(REMAP_IO_COUNTED | REMAP_IO_FUA)))) {
 		uncount_io(rc, io);
 		return DM_ENDIO_DONE;
 	}

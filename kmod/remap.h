@@ -55,6 +55,7 @@ enum remap_attention {
 	REMAP_ATT_MASKS,		/* some mapped blocks have unread or lost sectors */
 	REMAP_ATT_POISON,		/* some blocks must not be written, see meta.c */
 	REMAP_ATT_FAILED,		/* mode failed */
+	REMAP_ATT_READ_ONLY,		/* nothing is written, whatever arrives */
 	REMAP_ATT_MAIN_FLUSH,		/* a flush of main failed and none has succeeded since */
 	REMAP_ATT_SPARE_FLUSH,		/* the same of the spare */
 };
@@ -136,7 +137,7 @@ struct remap {
 	char name[DM_NAME_LEN];
 	sector_t len;
 	struct remap_super super;
-	unsigned int super_copies;	/* good ones of the same sequence, found when it was read */
+	unsigned int super_copies;	/* like super; fewer than two: write it again */
 	struct remap_group **group;
 	u32 nr_groups;
 	u32 alloc_group;		/* where the last slot was found */
@@ -164,6 +165,9 @@ struct remap {
 	atomic64_t flush_started;
 	atomic64_t flush_covered;
 	atomic64_t written_after;
+	atomic64_t flush_failed;	/* flushes that had started when one failed */
+	atomic64_t main_flush_started;
+	atomic64_t main_flush_failed;
 
 	spinlock_t hold_lock;
 	struct remap_range held[REMAP_BATCH_BLOCKS];
@@ -197,7 +201,8 @@ struct remap_io {
 	blk_status_t status;		/* what the device said of it, once it failed */
 	u8 epoch;
 	u8 flags;
-	s64 flush_number;		/* of a flush of the spare */
+	unsigned long since;		/* jiffies: in the worker's hands */
+	s64 flush_number;		/* of a flush */
 };
 
 #define REMAP_IO_COUNTED	1	/* in the inflight count of its epoch */
@@ -205,6 +210,8 @@ struct remap_io {
 #define REMAP_IO_DONE		4	/* completed by the target itself: its status is final */
 #define REMAP_IO_FLUSH		8
 #define REMAP_IO_NEEDS_ITEM	16	/* succeeds if the blocks that it failed on are moved */
+#define REMAP_IO_HOPELESS	32	/* a part failed in a way that moving does not cure */
+#define REMAP_IO_FUA		64	/* as it came; the block layer may take it out of the bio */
 
 static inline struct remap_io *remap_io(struct bio *bio)
 {
@@ -266,6 +273,9 @@ blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, vo
 /* A flush that is checked. Sleeps; caller holds rc->engine. */
 blk_status_t remap_main_flush(struct remap *rc);
 blk_status_t remap_spare_flush(struct remap *rc);
+
+/* Does the spare answer at all? Sleeps; caller holds rc->engine. */
+bool remap_spare_answers(struct remap *rc);
 
 /*
  * Could a bad spot of the media explain @status? What can't is passed up and never evidence. Any
@@ -390,6 +400,9 @@ void remap_spare_written(struct remap *rc);
 
 /* Flush @number of the spare succeeded. Any context. */
 void remap_flush_covered(struct remap *rc, s64 number);
+
+/* A flush of the spare failed, or what had to be done before it. Any context. */
+void remap_flush_failed(struct remap *rc);
 
 /* target.c */
 

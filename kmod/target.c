@@ -152,7 +152,8 @@ static int set_main_id(struct remap *rc, const char *id)
 	if (!*id || strlen(id) >= sizeof(rc->main_id))
 		return -EINVAL;
 	for (c = id; *c; c++)
-		if (*c <= ' ' || *c > '~')
+		/* A backslash would be gone when the table line is read back. */
+		if (*c <= ' ' || *c > '~' || *c == '\\')
 			return -EINVAL;
 	strscpy(rc->main_id, id, sizeof(rc->main_id));
 	return 0;
@@ -193,7 +194,8 @@ static int parse_options(struct remap *rc, struct dm_arg_set *args)
 		nr--;
 		if (!strcmp(name, "main_id")) {
 			if (set_main_id(rc, value)) {
-				ti->error = "main_id must be 1 to 63 printable characters";
+				ti->error = 
+					"main_id must be 1 to 63 printable characters, no backslash";
 				return -EINVAL;
 			}
 		} else if (set_option(rc, name, value)) {
@@ -558,8 +560,11 @@ static int remap_preresume(struct dm_target *ti)
 		DMERR("%s: not activated, all I/O fails: %s (%d)", rc->name, rc->reason, r);
 		remap_set_mode(rc, REMAP_MODE_FAILED);
 	} else if (rc->read_only) {
+		set_bit(REMAP_ATT_READ_ONLY, &rc->attention);
 		remap_set_mode(rc, REMAP_MODE_RO);
 	} else {
+		/* What an earlier activation left in the spare's cache is no fsync's business now. */
+		remap_spare_flush(rc);
 		remap_set_mode(rc,
 			       remap_spare_is_full(rc) ? REMAP_MODE_NO_NEW_MAPS : REMAP_MODE_RW);
 	}
@@ -573,6 +578,8 @@ static void remap_resume(struct dm_target *ti)
 	struct remap *rc = ti->private;
 
 	WRITE_ONCE(rc->suspending, false);
+	/* There may be salvage without a caller left. */
+	queue_work(rc->wq, &rc->work);
 }
 
 static void remap_presuspend(struct dm_target *ti)
@@ -590,8 +597,6 @@ static void remap_postsuspend(struct dm_target *ti)
 	cancel_delayed_work_sync(&rc->probe_work);
 	flush_work(&rc->work);
 	mutex_lock(&rc->engine);
-	/* Salvage without a caller does not outlive the table. */
-	rc->nr_later = 0;
 	if (remap_meta_is_dirty(rc) && !rc->read_only && rc->mode != REMAP_MODE_FAILED &&
 	    remap_meta_commit(rc, &touched))
 		DMERR("%s: healed sectors could not be recorded: they will be read from main again",
@@ -676,7 +681,8 @@ static int message_list(struct remap *rc, unsigned int argc, char **argv, char *
 		return 1;
 	/* From the middle of a block: that block. */
 	run.end = from < rc->len ? from >> rc->block_shift : rc->map.nr_blocks;
-	while (max_lines-- && sz + LIST_LINE_MAX < maxlen && find_run(rc, run.end, &run)) {
+	/* A first line that does not fit makes device-mapper ask for more room. */
+	while (max_lines-- && (!sz || sz + LIST_LINE_MAX < maxlen) && find_run(rc, run.end, &run)) {
 		sector_t sector = run.first << rc->block_shift;
 		sector_t end = min_t(sector_t, rc->len, run.end << rc->block_shift);
 
@@ -827,7 +833,18 @@ static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_f
 	r = fn(ti, rc->main, rc->main_offset, ti->len, data);
 	if (r || spare_sectors <= rc->spare_offset)
 		return r;
+	spare_sectors = rc->spare_offset +
+			round_down(spare_sectors - rc->spare_offset, REMAP_META_SECTORS);
 	return fn(ti, rc->spare, rc->spare_offset, spare_sectors - rc->spare_offset, data);
+}
+
+/* The unit of the masks is the least that may be read or written. */
+static void remap_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct remap *rc = ti->private;
+
+	limits->logical_block_size = max_t(unsigned int, limits->logical_block_size,
+					   rc->super.unit_sectors << SECTOR_SHIFT);
 }
 
 static struct target_type remap_target = {
@@ -847,6 +864,7 @@ static struct target_type remap_target = {
 	.status = remap_status,
 	.message = remap_message,
 	.iterate_devices = remap_iterate_devices,
+	.io_hints = remap_io_hints,
 };
 
 static int __init remap_init(void)

@@ -37,6 +37,7 @@ static struct remap_super a_super(u32 block_sectors, u32 unit_sectors, u64 area_
 		.block_sectors = block_sectors,
 		.unit_sectors = unit_sectors,
 		.sequence = 7,
+		.nr_groups_initialised = 1,
 	};
 
 	assert_true(remap_super_layout(&super, area_sectors));
@@ -173,6 +174,8 @@ static void impossible_superblocks(void **state)
 	REFUSED(segment[0].start_sector, 0, REMAP_SUPER_BAD_GEOMETRY);
 	REFUSED(segment[0].nr_sectors, ~0ull, REMAP_SUPER_BAD_GEOMETRY);
 	REFUSED(segment[0].nr_sectors, 1ull << 50, REMAP_SUPER_BAD_GEOMETRY);
+	REFUSED(segment[0].start_sector, 2049, REMAP_SUPER_BAD_GEOMETRY);
+	REFUSED(nr_groups_initialised, 0, REMAP_SUPER_BAD_GEOMETRY);
 	REFUSED(nr_groups_initialised, 1000, REMAP_SUPER_BAD_GEOMETRY);
 	REFUSED(incompat, 1, REMAP_SUPER_UNKNOWN_FEATURE);
 	REFUSED(compat, 1, REMAP_SUPER_OK);
