@@ -62,7 +62,9 @@ function verdict(devices) {
   const bad = devices.filter((d) => d.health === "BAD").map((d) => d.device);
   const warn = devices.filter((d) => d.health === "WARN").map((d) => d.device);
   if (bad.length) return ["BAD", `Data was lost or the spare is used up on ${bad.join(", ")}. Replace the disk.`];
-  if (warn.length) return ["WARN", `${warn.join(", ")} is wearing out; its data is still whole. Plan to replace the disk.`];
+  const unread = devices.filter((d) => d.target && d.target.unread_sectors > 0).map((d) => d.device);
+  if (unread.length) return ["WARN", `Some data of ${unread.join(", ")} can't be read now. Plan to replace the disk.`];
+  if (warn.length) return ["WARN", `Wearing out, with all data still there: ${warn.join(", ")}. Plan to replace the disk.`];
   return ["OK", devices.length === 1 ? `${devices[0].device} is healthy.` : `All ${devices.length} devices are healthy.`];
 }
 
