@@ -160,6 +160,8 @@ vm_command() {
 		QEMU+=(-netdev "$net" -device virtio-net-pci,netdev=net,romfile=)
 		append+=" guest.net"
 	fi
+	# The guest's clock counts instructions: bench/target.
+	[[ -z ${VM_ICOUNT-} ]] || QEMU+=(-icount "$VM_ICOUNT")
 	QEMU+=(-append "$append $VM_APPEND" "$@")
 }
 
