@@ -250,9 +250,9 @@ static int check_devices(struct remap *rc)
 		ti->error = "spare_offset is not a multiple of 8 sectors";
 		return -EINVAL;
 	}
-	if (rc->spare_offset >= bdev_nr_sectors(spare)) {
-		ti->error = "spare_offset is beyond the end of the spare";
-		return -EINVAL;
+	if (rc->spare_offset + REMAP_HEADER_SECTORS >= bdev_nr_sectors(spare)) {
+		ti->error = "The spare is too small, or spare_offset is beyond its end";
+		return -ENOSPC;
 	}
 	return 0;
 }
@@ -372,7 +372,8 @@ static int look_at_devices(struct remap *rc)
 	if (rc->format) {
 		if (r == -ENOENT)
 			return new_super(rc);
-		ti->error = "The spare holds a dm-remap superblock already: not formatted";
+		ti->error = r == -EIO ? "The spare can't be read: not formatted" :
+					"The spare holds a dm-remap superblock already: not formatted";
 		return r ? r : -EEXIST;
 	}
 	if (r) {
