@@ -11,6 +11,8 @@
 #include "loader/ctl.h"
 #include "loader/ctl_probe.h"
 
+#define UNUSED_TIMEOUT_MS 5000
+
 struct plan {
 	const char *name;
 	struct probe_device main;
@@ -364,10 +366,9 @@ int ctl_remove(struct ctl *ctl, char **args)
 	if (dmctl_get(args[0], &device, &error))
 		return ctl_fail_dm(&error);
 	ctl_find_user(device.devno, user, sizeof(user));
-	if (device.open_count > 0)
-		return ctl_fail(EX_UNAVAILABLE, "%s is in use: %s", device.name,
-				*user ? user : "a program holds it open (see: lsof /dev/mapper/NAME)");
-	if (dmctl_status(args[0], &target, &error))
+	if (*user)
+		return ctl_fail(EX_UNAVAILABLE, "%s is in use: %s", device.name, user);
+	if (dmctl_wait_unused(args[0], UNUSED_TIMEOUT_MS, &error) || dmctl_status(args[0], &target, &error))
 		return ctl_fail_dm(&error);
 	if (ctl->dry_run) {
 		printf("would %sremove %s\n", ctl->release_first ? "release all and " : "", device.name);

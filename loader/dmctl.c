@@ -13,12 +13,16 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DMCTL_PARAMS_BYTES 1024
 #define DMCTL_MESSAGE_BYTES 256
 #define DMCTL_LOG_LEVEL_MASK 7 /* above it libdevmapper keeps flags */
 #define DMCTL_LOG_LEVEL_ERROR 3
+/* udev looks at a device that was written to; on a slow machine with a dozen rules. */
+#define UNUSED_TIMEOUT_MS 5000
+#define UNUSED_PAUSE_MS 50
 
 static __thread char library_text[DMCTL_ERROR_BYTES];
 
@@ -579,24 +583,39 @@ int dmctl_set_uuid(const char *name, const char *uuid, struct dmctl_error *error
 	return run_with_nodes(task, what, error);
 }
 
+int dmctl_wait_unused(const char *name, int timeout_ms, struct dmctl_error *error)
+{
+	const struct timespec pause = { .tv_nsec = UNUSED_PAUSE_MS * 1000000 };
+	struct dmctl_device device;
+
+	/* Without udev nobody opens a device for a moment: whoever has it open means it. */
+	if (!dm_udev_get_sync_support())
+		timeout_ms = 0;
+	for (;; timeout_ms -= UNUSED_PAUSE_MS) {
+		int err = dmctl_get(name, &device, error);
+
+		/* A device without a live table counts as well: create's undo. */
+		if (err && (err != -EMEDIUMTYPE || device.live_table))
+			return err;
+		if (device.open_count <= 0)
+			return 0;
+		if (timeout_ms <= 0)
+			return fail(error, EBUSY, "%s is in use: a program has it open (see: lsof /dev/mapper/%s)", name, name);
+		nanosleep(&pause, NULL);
+	}
+}
+
 int dmctl_remove(const char *name, struct dmctl_error *error)
 {
 	scoped_task *task = NULL;
 	char what[DMCTL_NAME_BYTES + 32];
-	struct dmctl_device device;
 	int err;
 
-	err = dmctl_get(name, &device, error);
-	/* A device without a live table is removed as well: create's undo. */
-	if (err && err != -EMEDIUMTYPE)
-		return err;
-	if (device.open_count > 0)
-		return fail(error, EBUSY, "%s is in use: opened %d times (mounted? see: lsblk /dev/mapper/%s)", name,
-			    device.open_count, name);
-	if (err && device.live_table)
+	err = dmctl_wait_unused(name, UNUSED_TIMEOUT_MS, error);
+	if (err)
 		return err;
 	task = task_create(DM_DEVICE_REMOVE, name);
-	/* udev's own short opens are no use by anybody. */
+	/* udev may open it once more in between. */
 	if (!task || !dm_task_retry_remove(task))
 		return no_task(error);
 	snprintf(what, sizeof(what), "remove %s", name);

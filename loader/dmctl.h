@@ -239,7 +239,13 @@ int dmctl_create(const char *name, const char *uuid, const struct dmctl_table *t
 /* Only for a device without one. */
 int dmctl_set_uuid(const char *name, const char *uuid, struct dmctl_error *error);
 
-/* -EBUSY: open or mounted. */
+/*
+ * Waits until nobody has the device open, where udev runs: it opens devices for a moment. -EBUSY: after timeout_ms
+ * somebody still has.
+ */
+int dmctl_wait_unused(const char *name, int timeout_ms, struct dmctl_error *error);
+
+/* -EBUSY: open or mounted; said after some seconds where udev might be the one. */
 int dmctl_remove(const char *name, struct dmctl_error *error);
 
 int dmctl_suspend(const char *name, struct dmctl_error *error);
