@@ -428,6 +428,7 @@ int remap_path_map(struct dm_target *ti, struct bio *bio)
 
 	rcu_read_lock();
 	count_io(rc, io);
+	/* As in locate(). */
 	if (unlikely(smp_load_acquire(&rc->attention)) ||
 	    !remap_map_surely_empty(&rc->map, sector >> rc->block_shift,
 				    (sector + nr_sectors - 1) >> rc->block_shift))

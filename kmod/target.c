@@ -194,7 +194,7 @@ static int parse_options(struct remap *rc, struct dm_arg_set *args)
 		nr--;
 		if (!strcmp(name, "main_id")) {
 			if (set_main_id(rc, value)) {
-				ti->error = 
+				ti->error =
 					"main_id must be 1 to 63 printable characters, no backslash";
 				return -EINVAL;
 			}
