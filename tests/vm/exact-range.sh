@@ -108,6 +108,12 @@ near() {
 	awk -v command="$1" -v argument="${2-}" '{ print command, $1 - 64, $2 + 764, argument }'
 }
 
+# join_runs : makes one of runs of the same kind that lie end to end.
+join_runs() {
+	awk '$1 == what && $2 == end { end += $3; next } { if (what != "") print what, start, end - start
+		what = $1; start = $2; end = $2 + $3 } END { print what, start, end - start }'
+}
+
 # expect_lines WHAT FILE_EXPECTED FILE_FOUND
 expect_lines() {
 	diff "$2" "$3" >/tmp/lines.diff ||

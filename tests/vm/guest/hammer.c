@@ -496,6 +496,10 @@ int main(int argc, char **argv)
 	if (argc - optind == 2)
 		sectors = strtoull(argv[optind + 1], NULL, 0);
 	align_sectors = block_bytes / SECTOR_BYTES;
+	if (!sectors) {
+		fprintf(stderr, "hammer: %s has no sectors\n", argv[optind]);
+		return EX_OSERR;
+	}
 	if (max_sectors > sectors)
 		max_sectors = sectors;
 

@@ -11,16 +11,20 @@ event_of() {
 	dmsetup info -c --noheadings -o events "$1"
 }
 
-# raises WHAT COMMAND... : the command raises an event and says something in the log.
-raises() {
+raises_event() {
 	local what=$1 before waiter
 	shift
 	before=$(event_of r)
-	log_mark
 	timeout 20 dmsetup wait r "$before" >/dev/null &
 	waiter=$!
 	"$@"
 	wait "$waiter" || fail "$what: no event after $before"
+}
+
+# raises WHAT COMMAND... : the command raises an event and says something in the log.
+raises() {
+	log_mark
+	raises_event "$@"
 	wait_until 10 logged
 }
 
@@ -46,9 +50,9 @@ echo >$trace/trace
 raises 'a rescue' blkio /dev/mapper/r write 1000 8 2
 raises 'a salvage' reading_fails 2000
 raises 'a message' dmsetup message r 0 remap 3000 8
-raises 'a release' dmsetup message r 0 release 3000 8
-for reason in rescue salvage proactive; do
-	grep -q "dm_remap_relocate: .*$reason" $trace/trace || fail "no tracepoint of a $reason: $(grep dm_remap $trace/trace)"
+raises_event 'a release' dmsetup message r 0 release 3000 8
+for reason in 1 2 3; do	# rescue, salvage, proactive
+	grep -q "dm_remap_relocate: .* reason $reason " $trace/trace || fail "no tracepoint of reason $reason: $(grep dm_remap $trace/trace)"
 done
 grep -q 'dm_remap_release: ' $trace/trace || fail 'no tracepoint of a release'
 grep -q 'dm_remap_own_io: ' $trace/trace || fail "no tracepoint of the target's own I/O"
@@ -58,9 +62,9 @@ slots=$(($(status_of r free_blocks) + $(status_of r mapped_blocks)))
 log_mark
 relocate r 8192 $((slots * 79 / 100 * 8)) || true
 raises '80 %' relocate r $((8192 + slots * 79 / 100 * 8)) $((slots * 3 / 100 * 8))
-log_since | grep -q '80' || fail 'the log does not say 80 %'
+log_since | grep -q 'spare is 8. % full' || fail 'the log does not say how full'
 raises '95 %' relocate r $((8192 + slots * 82 / 100 * 8)) $((slots * 14 / 100 * 8))
-log_since | grep -q '95' || fail 'the log does not say 95 %'
+log_since | grep -q 'spare is 9. % full' || fail 'the log does not say how full'
 echo >$trace/trace
 raises 'a full spare' refused relocate r 20000 8192
 expect_status r mode=no-new-maps free_blocks=0
@@ -77,5 +81,8 @@ blkio /dev/mapper/r check 31000 8 2
 echo "0 32768 error" | swap_table lower
 raises 'main away' reading_fails 0
 wait_until 20 status_is r main_state away
-with_errors "$main" | swap_table lower
-raises 'main back' wait_until 20 status_is r main_state ok
+mend() {
+	with_errors "$main" | swap_table lower
+	wait_until 20 status_is r main_state ok
+}
+raises 'main back' mend

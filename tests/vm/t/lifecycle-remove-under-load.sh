@@ -33,7 +33,7 @@ for ((round = 0; round < 4; round++)); do
 	# An error table takes the place of the live one, while all that was in flight is in flight.
 	dmsetup remove --force r 2>/dev/null || true
 	kill "$messages" 2>/dev/null || true
-	wait "$load" || fail "the load ended with $?: $(</tmp/hammer.log)"
+	hammer_stop "$load"
 	wait "$messages" 2>/dev/null || true
 	wait_until 20 gone r
 	with_errors "$main" | swap_table lower

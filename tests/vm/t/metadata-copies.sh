@@ -86,9 +86,11 @@ while read -r kind index copy sector; do
 	sector_of[$kind $index $copy]=$sector
 	((copy == 1)) || places+=("$kind $index")
 done < <(awk '$1 == "super" { print $1, 0, $2, $3 } $1 == "meta" { print $1, $2, $3, $4 }' /tmp/where)
-((${#places[@]} >= 4)) || fail "too few metadata blocks: ${places[*]}"
+((${#places[@]} >= 5)) || fail "too few metadata blocks: ${places[*]}"
+# Two that are in use, and one that is not.
+some=("${places[@]:0:3}" "${places[-1]}")
 
-for place in "${places[@]}"; do
+for place in "${some[@]}"; do
 	for kind in zeros random older torn; do
 		for copy in 0 1; do
 			what="copy $copy of $place: $kind"
@@ -97,6 +99,7 @@ for place in "${places[@]}"; do
 			remap_create r /dev/mapper/lower "$spare" || fail "refused, $what"
 			whole "$what"
 			dmsetup remove r
+			[[ $kind == random ]] || continue
 			# The start has mended it: now the other copy may go.
 			damage zeros "${sector_of[$place $((1 - copy))]}"
 			remap_create r /dev/mapper/lower "$spare" || fail "refused, $what and then the other copy"
@@ -118,15 +121,25 @@ for copy in 0 1; do
 	dmsetup remove r
 done
 
-# Both copies of one: refused, and it says which; nothing is written.
-for place in "${places[@]}"; do
+# Both copies of one: no I/O is served, the log says why and which, and nothing is written.
+for place in "${some[@]}"; do
 	restore
 	for copy in 0 1; do
 		damage random "${sector_of[$place $copy]}"
 	done
 	sum=$(checksums "$main" "$spare")
 	log_mark
-	refused remap_create r /dev/mapper/lower "$spare" retry_ms 0
+	if remap_create r /dev/mapper/lower "$spare" 2>/dev/null; then
+		expect_status r mode=failed
+		for io in 'check 0 8 2' 'check 16000 8 1' 'write 0 8 3' 'write 16000 8 3'; do
+			# shellcheck disable=SC2086 # words
+			if blkio /dev/mapper/r $io >/dev/null; then
+				fail "$io succeeded without both copies of $place"
+			fi
+		done
+		refused dmsetup message r 0 remap 0 8
+		dmsetup remove r
+	fi
 	said=$(log_since | grep 'remap: ') || fail "no reason in the log, both copies of $place"
 	case $place in
 	super*) grep -qi 'superblock' <<<"$said" || fail "no superblock in: $said" ;;

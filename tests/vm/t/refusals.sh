@@ -30,10 +30,10 @@ other_main=$(mkloop 32)
 other_spare=$(mkloop 16)
 blkio $main write 0 65536 1
 before=$(sums)
-no 'argument' "0 $size remap"
-no 'argument' "0 $size remap $main"
-no 'argument' "0 $size remap $main 0"
-no 'argument' "0 $size remap $main 0 $spare"
+no 'needs' "0 $size remap"
+no 'needs' "0 $size remap $main"
+no 'needs' "0 $size remap $main 0"
+no 'needs' "0 $size remap $main 0 $spare"
 no 'main' "0 $size remap /dev/nonexistent 0 $spare 0 1 format"
 no 'spare' "0 $size remap $main 0 /dev/nonexistent 0 1 format"
 no 'offset' "0 $size remap $main x $spare 0 1 format"
@@ -52,29 +52,29 @@ no 'option|argument' "0 $size remap $main 0 $spare 0 1 format format"
 no 'option|argument' "0 $size remap $main 0 $spare 0 -1 format"
 no 'option|argument' "0 $size remap $main 0 $spare 0 99999999999 format"
 no 'option' "0 $size remap $main 0 $spare 0 1 frmat"
-no 'option|storm_budget' "0 $size remap $main 0 $spare 0 2 format storm_budget"
-no 'storm_budget' "0 $size remap $main 0 $spare 0 3 format storm_budget x"
-no 'storm_budget' "0 $size remap $main 0 $spare 0 3 format storm_budget -1"
-no 'storm_budget' "0 $size remap $main 0 $spare 0 3 format storm_budget 99999999999999999999"
-no 'salvage_ms' "0 $size remap $main 0 $spare 0 3 format salvage_ms 1s"
-no 'retry_ms' "0 $size remap $main 0 $spare 0 3 format retry_ms -5"
+no 'option' "0 $size remap $main 0 $spare 0 2 format storm_budget"
+no 'option' "0 $size remap $main 0 $spare 0 3 format storm_budget x"
+no 'option' "0 $size remap $main 0 $spare 0 3 format storm_budget -1"
+no 'option' "0 $size remap $main 0 $spare 0 3 format storm_budget 99999999999999999999"
+no 'option' "0 $size remap $main 0 $spare 0 3 format salvage_ms 1s"
+no 'option' "0 $size remap $main 0 $spare 0 3 format retry_ms -5"
 no 'main_id' "0 $size remap $main 0 $spare 0 3 format main_id $(printf 'x%.0s' {1..64})"
 no 'main_id' "0 $size remap $main 0 $spare 0 3 format main_id $(printf 'x\001y')"
 
 # --- devices that can't go together ---------------------------------------------------------------------------------
 no 'superblock' "0 $size remap $main 0 $spare 0"
-no 'same|overlap' "0 $size remap $main 0 $main 0 1 format"
-no 'same|overlap' "0 16384 remap $main 0 $main 16376 1 format"
-no 'same|overlap' "0 16384 remap $main 16384 $main 0 1 format"
+no 'overlap|in use' "0 $size remap $main 0 $main 0 1 format"
+no 'overlap|in use' "0 16384 remap $main 0 $main 16376 1 format"
+no 'overlap|in use' "0 16384 remap $main 16384 $main 0 1 format"
 no 'logical' "0 $size remap $main 0 /dev/spare4k 0 1 format"
 addpart /dev/parted 1 2048 65536
 addpart /dev/parted 2 67584 63488
 wait_until 10 compgen -G '/sys/block/vd*/vd*2' >/dev/null
 part2=/dev/$(basename "$(compgen -G '/sys/block/vd*/vd*2')")
 part1=${part2%2}1
-no 'same|overlap' "0 65536 remap $part1 0 /dev/parted 0 1 format"
-no 'same|overlap' "0 65536 remap $part1 0 /dev/parted 67576 1 format"
-no 'same|overlap' "0 100000 remap /dev/parted 0 $part2 0 1 format"
+no 'overlap|in use' "0 65536 remap $part1 0 /dev/parted 0 1 format"
+no 'overlap|in use' "0 65536 remap $part1 0 /dev/parted 67576 1 format"
+no 'overlap|in use' "0 100000 remap /dev/parted 0 $part2 0 1 format"
 for blocks in 8 2040 2048 2056; do
 	echo "0 $blocks linear $spare 0" | dmsetup create small
 	no 'small' "0 $size remap $main 0 /dev/mapper/small 0 1 format"
