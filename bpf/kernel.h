@@ -68,6 +68,8 @@ struct gendisk {
 	int first_minor;
 };
 
+struct bio;
+
 struct request_queue {
 	struct gendisk *disk;
 };
@@ -79,6 +81,7 @@ struct request {
 	__u64 __sector;
 	__u64 start_time_ns;
 	__u64 io_start_time_ns;
+	struct bio *bio;
 };
 
 struct block_device {
@@ -93,6 +96,7 @@ struct bvec_iter {
 struct bio {
 	struct block_device *bi_bdev;
 	__u32 bi_opf;
+	unsigned short bi_ioprio;
 	__u8 bi_status;
 	struct bvec_iter bi_iter;
 };

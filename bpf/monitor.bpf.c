@@ -117,12 +117,16 @@ PROGRAM_SLOT(monitor_slot_rqi);
 PROGRAM_SLOT(monitor_slot_bioq);
 PROGRAM_SLOT(monitor_slot_bioc);
 
+/*
+ * Atomic although it is this CPU's own: a kernel that lets a program interrupt itself from a higher context (6.18 does)
+ * would lose what the interrupted one was about to add.
+ */
 static __always_inline void count(__u32 counter)
 {
 	__u64 *value = bpf_map_lookup_elem(&monitor_counters, &counter);
 
 	if (value)
-		(*value)++;
+		__sync_fetch_and_add(value, 1);
 }
 
 static __always_inline __u32 disk_dev_of(struct gendisk *disk)
@@ -266,7 +270,8 @@ static __always_inline __u32 own_blocks(__u64 sector, __u64 end_sector)
 }
 
 /* True if this I/O is marked as own; the mark is used up. */
-static __always_inline bool settle_own(__u32 disk_dev, __u64 disk_sector, __u32 nr_sectors, __u64 now_ns)
+static __always_inline bool settle_own(__u32 disk_dev, __u64 disk_sector, __u32 nr_sectors, __u32 ioprio,
+				       __u64 now_ns)
 {
 	struct own_walk walk = {
 		.key.disk_dev = disk_dev,
@@ -284,6 +289,8 @@ static __always_inline bool settle_own(__u32 disk_dev, __u64 disk_sector, __u32 
 		return false;
 	own = bpf_map_lookup_elem(&monitor_own, &walk.key);
 	if (!own || !own->pending_sectors || now_ns - own->marked_ns > MONITOR_OWN_MAX_NS)
+		return false;
+	if (own->ioprio && own->ioprio != ioprio)
 		return false;
 	bpf_loop(own_blocks(walk.sector, walk.end_sector), settle_block, &walk, 0);
 	count(MONITOR_OWN_SEEN);
@@ -423,13 +430,13 @@ static __always_inline void account(struct io *io)
 	if (io->final) {
 		__u32 bucket = bucket_of(io->latency_us);
 
-		hist->count++;
-		hist->sum_us += io->latency_us;
+		__sync_fetch_and_add(&hist->count, 1);
+		__sync_fetch_and_add(&hist->sum_us, io->latency_us);
 		if (bucket < MONITOR_BUCKETS)
-			hist->buckets[bucket]++;
+			__sync_fetch_and_add(&hist->buckets[bucket], 1);
 	}
 	if (failed)
-		hist->errors[io->error_class & 3]++;
+		__sync_fetch_and_add(&hist->errors[io->error_class & 3], 1);
 
 	grid = bpf_map_lookup_elem(&monitor_grids, &io->index);
 	if (grid) {
@@ -495,7 +502,7 @@ int BPF_PROG(rq_complete, struct request *rq, __u8 status, unsigned int nr_bytes
 		return 0;
 	io.now_ns = bpf_ktime_get_ns();
 	io.nr_sectors = (io.final ? left_bytes : nr_bytes) >> 9;
-	if (settle_own(disk_dev, disk_sector, io.nr_sectors, io.now_ns))
+	if (settle_own(disk_dev, disk_sector, io.nr_sectors, rq->bio->bi_ioprio, io.now_ns))
 		return 0;
 	io.error_class = error_class_of(status);
 	if (status && io.error_class == MONITOR_ERROR_NONE) {
@@ -571,7 +578,8 @@ int BPF_PROG(bio_queue, struct bio *bio)
 	if (!flight.nr_sectors)
 		return 0;
 	flight.start_ns = bpf_ktime_get_ns();
-	flight.own = settle_own(flight.disk_dev, flight.disk_sector, flight.nr_sectors, flight.start_ns);
+	flight.own = settle_own(flight.disk_dev, flight.disk_sector, flight.nr_sectors, bio->bi_ioprio,
+				flight.start_ns);
 	if (bpf_map_update_elem(&monitor_flight, &address, &flight, BPF_ANY))
 		count(MONITOR_DROPPED_INFLIGHT);
 	return 0;

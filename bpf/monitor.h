@@ -49,6 +49,7 @@ typedef unsigned long long __mon_u64;
 /* A mark of the target's or remapd's own I/O that is not used up by then is void. */
 #define MONITOR_OWN_MAX_NS (120ULL * 1000 * 1000 * 1000)
 #define MONITOR_OWN_BLOCK_SHIFT 3 /* marks are kept by 8 sectors */
+#define MONITOR_OWN_IOPRIO (2 << 13 | 7) /* best effort, lowest: that of remapd's reads, which users' I/O may overlap */
 #define MONITOR_OWN_BLOCKS_MAX 1024 /* longest own I/O that is marked: 4 MiB */
 
 enum monitor_direction {
@@ -166,7 +167,7 @@ _Static_assert(sizeof(struct monitor_own_key) == 16, "monitor_own_key");
 struct monitor_own {
 	__mon_u64 marked_ns;
 	__mon_u32 pending_sectors;
-	__mon_u32 pad;
+	__mon_u32 ioprio; /* only I/O of this priority; 0: any */
 };
 _Static_assert(sizeof(struct monitor_own) == 16, "monitor_own");
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -158,6 +159,13 @@ static void run_reread(struct job *job)
 	fd = open_main(job);
 	if (fd < 0) {
 		job->err = fd;
+		free(memory);
+		return;
+	}
+	/* No glibc wrapper: (IOPRIO_WHO_PROCESS, this thread). */
+	if (syscall(SYS_ioprio_set, 1, 0, MONITOR_OWN_IOPRIO)) {
+		job->err = -errno;
+		close(fd);
 		free(memory);
 		return;
 	}

@@ -160,7 +160,7 @@ int monitor_unpin(const char *pin_dir)
 	return err;
 }
 
-static int open_and_load(struct monitor_set *set)
+static int open_object(struct monitor_set *set)
 {
 	struct bpf_map *map;
 	char path[400];
@@ -177,6 +177,53 @@ static int open_and_load(struct monitor_set *set)
 		if (err)
 			return err;
 	}
+	return 0;
+}
+
+/* Are the maps that are pinned those that we would make? Libbpf asks too, but does not say that this was the trouble. */
+static bool pinned_maps_fit(const struct monitor_set *set)
+{
+	struct bpf_map *map;
+	bool fit = true;
+
+	bpf_object__for_each_map(map, set->bpf->obj) {
+		const char *path = bpf_map__pin_path(map);
+		struct bpf_map_info info = {};
+		uint32_t bytes = sizeof(info);
+		int fd = path ? bpf_obj_get(path) : -1;
+
+		if (fd < 0)
+			continue;
+		fit = fit && !bpf_obj_get_info_by_fd(fd, &info, &bytes) && info.type == bpf_map__type(map) &&
+		      info.key_size == bpf_map__key_size(map) && info.value_size == bpf_map__value_size(map) &&
+		      info.max_entries == bpf_map__max_entries(map);
+		close(fd);
+	}
+	return fit;
+}
+
+/* Of another build that forgot to change the version. Counts are lost, work is not. */
+static void remove_misfits(const struct monitor_set *set)
+{
+	char path[300];
+
+	log_line(LOG_WARNING, "what is pinned below %s does not fit; counting starts from zero", set->pin_dir);
+	snprintf(path, sizeof(path), "%s/links", set->pin_dir);
+	remove_pins_in(path);
+	make_dir(path);
+	snprintf(path, sizeof(path), "%s/maps", set->pin_dir);
+	remove_pins_in(path);
+	make_dir(path);
+}
+
+static int open_and_load(struct monitor_set *set)
+{
+	int err = open_object(set);
+
+	if (err)
+		return err;
+	if (!pinned_maps_fit(set))
+		remove_misfits(set);
 	return monitor_bpf__load(set->bpf);
 }
 
@@ -299,21 +346,6 @@ int monitor_load(const char *pin_dir, struct monitor_set **result, char *error_t
 	if (err)
 		goto out_close;
 	err = open_and_load(set);
-	if (err == -EINVAL || err == -EEXIST) {
-		char path[300];
-
-		/* The usual cause: maps of another build that forgot to change the version. Counts are lost, work is not. */
-		log_line(LOG_WARNING, "maps pinned below %s don't fit; counting starts from zero", pin_dir);
-		monitor_bpf__destroy(set->bpf);
-		set->bpf = NULL;
-		snprintf(path, sizeof(path), "%s/links", pin_dir);
-		remove_pins_in(path);
-		make_dir(path);
-		snprintf(path, sizeof(path), "%s/maps", pin_dir);
-		remove_pins_in(path);
-		make_dir(path);
-		err = open_and_load(set);
-	}
 	if (err)
 		goto out_close;
 	set->cpus = libbpf_num_possible_cpus();

@@ -97,7 +97,8 @@ int monitor_attach_module(struct monitor_set *set);
 void monitor_detach_module(struct monitor_set *set);
 
 /*
- * Marks a read of remapd's own, before it is sent and after it is back. Any thread. A range that can't be marked (-E2BIG,
+ * Marks a read of remapd's own, before it is sent and after it is back; the thread's I/O priority is MONITOR_OWN_IOPRIO,
+ * which tells it from users' I/O to the same sectors. Any thread. A range that can't be marked (-E2BIG,
  * longer than 4 MiB) must not be read.
  */
 int monitor_own_begin(struct monitor_set *set, uint32_t disk_dev, uint64_t disk_sector, uint32_t nr_sectors);

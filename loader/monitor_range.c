@@ -361,7 +361,7 @@ static void mark_own(struct monitor_set *set, uint32_t disk_dev, uint64_t disk_s
 	struct monitor_own_key key = { .disk_dev = disk_dev };
 	uint64_t block = disk_sector >> MONITOR_OWN_BLOCK_SHIFT, end_sector = disk_sector + nr_sectors;
 	int fd = bpf_map__fd(set->bpf->maps.monitor_own);
-	struct monitor_own own = { .marked_ns = now_ns() };
+	struct monitor_own own = { .marked_ns = now_ns(), .ioprio = MONITOR_OWN_IOPRIO };
 
 	for (; block << MONITOR_OWN_BLOCK_SHIFT < end_sector; block++) {
 		uint64_t first = block << MONITOR_OWN_BLOCK_SHIFT, last = first + (1 << MONITOR_OWN_BLOCK_SHIFT);
