@@ -17,7 +17,7 @@ modprobe nbd nbds_max=2 max_part=0
 main=/dev/nbd0 spare=/dev/nbd1
 coproc powercut -s $seed $main 8 $spare 8
 supply=$COPROC_PID
-at_exit 'exec {COPROC[1]}>&-; wait "$supply"; rmmod nbd'
+at_exit 'dmsetup remove r lower 2>/dev/null; exec {COPROC[1]}>&-; wait "$supply"; rmmod nbd'
 
 power() {
 	local line

@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# title: a flush and FUA reach both devices when both were written, and the spare only then: counted at the devices
+# invariants: 2 8 9
+# disks: 16M:serial=main 16M:serial=spare
+# timeout: 60
+
+. /project/tests/vm/lib.sh
+. /project/tests/vm/target.sh
+
+# flushes_of DEVICE : flush requests that the disk has completed.
+flushes_of() {
+	awk '{ print $16 }' "/sys/block/$(basename "$(readlink -f "$1")")/stat"
+}
+
+# expect_flushes MAIN SPARE COMMAND... : the command flushes main and the spare, each if the word is "some", not if "none".
+expect_flushes() {
+	local wanted="$1 $2" main spare got_main=none got_spare=none
+	main=$(flushes_of /dev/main) spare=$(flushes_of /dev/spare)
+	shift 2
+	"$@"
+	(($(flushes_of /dev/main) == main)) || got_main=some
+	(($(flushes_of /dev/spare) == spare)) || got_spare=some
+	is "flushes of main and spare after $*" "$got_main $got_spare" "$wanted"
+}
+
+load_remap
+is 'write caches' "$(cat "/sys/block/$(readlink /dev/main)/queue/write_cache" "/sys/block/$(readlink /dev/spare)/queue/write_cache" | xargs)" \
+	'write back write back'
+# Over a table that can be made to fail.
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | dmsetup create lower_spare
+remap_create r /dev/main /dev/mapper/lower_spare format
+blkio /dev/mapper/r write 0 4096 1
+blkio /dev/mapper/r flush
+relocate r 800 80
+
+# Only main was written since the last flush.
+blkio /dev/mapper/r flush
+blkio /dev/mapper/r write 0 8 2
+expect_flushes some none blkio /dev/mapper/r flush
+# Both were.
+blkio /dev/mapper/r write 0 8 3
+blkio /dev/mapper/r write 800 8 3
+expect_flushes some some blkio /dev/mapper/r flush
+# One I/O over both.
+blkio /dev/mapper/r write 796 8 4
+expect_flushes some some blkio /dev/mapper/r flush
+expect_flushes some none blkio /dev/mapper/r flush
+# FUA of the data: to the device that it goes to (these disks make a flush of it).
+expect_flushes some some blkio /dev/mapper/r fua 796 8 5
+# A rescue and a message flush the spare by themselves.
+expect_flushes none some relocate r 1600 8
+
+# A dead spare fails no flush of what is not on it, and each flush of what is.
+blkio /dev/mapper/r flush
+flaky /dev/spare down | swap_table lower_spare
+blkio /dev/mapper/r write 0 8 6
+blkio /dev/mapper/r flush
+blkio /dev/mapper/r fua 8 8 6
+blkio /dev/mapper/r check 0 16 6
+if blkio /dev/mapper/r write 800 8 6 >/dev/null; then
+	fail 'a write to a dead spare succeeded'
+fi
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
+blkio /dev/mapper/r write 800 8 7
+# Its cache may be lost with it: then the flush must say so.
+flaky /dev/spare down | swap_table lower_spare
+if blkio /dev/mapper/r flush >/dev/null; then
+	fail 'a flush of a dead spare that was written succeeded'
+fi
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
+blkio /dev/mapper/r flush
+blkio /dev/mapper/r check 800 8 7
+expect_status r lost_sectors=0
