@@ -3,7 +3,8 @@
  * A device's evidence as bytes, for the state directory. Pure, like health.h.
  *
  * An image is taken by the same build on the same kind of machine only (its sizes are compared): what it holds is worth
- * keeping over a restart, not worth converting.
+ * keeping over a restart, not worth converting. The caller sees to it that the bytes are those that were saved: sizes are
+ * compared here, contents are believed.
  */
 #ifndef REMAP_HEALTH_IMAGE_H
 #define REMAP_HEALTH_IMAGE_H

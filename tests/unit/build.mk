@@ -23,3 +23,8 @@ policy_file_test_LIBS := -lm
 
 UNIT_TESTS += format
 format_test_SRCS := tests/unit/format.c kmod/format.c
+
+UNIT_TESTS += remapd
+remapd_test_SRCS := tests/unit/remapd.c loader/extent_map.c loader/events.c loader/log.c loader/health_image.c $(HEALTH_SRCS)
+remapd_test_PKGS := libsystemd
+remapd_test_LIBS := -lm
