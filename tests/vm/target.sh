@@ -235,5 +235,5 @@ expect_map() {
 # hammer_stop PID : ends a "hammer" that runs in the background at its next operation; fails if it found anything.
 hammer_stop() {
 	kill -USR1 "$1"
-	wait "$1" || fail "hammer ended with status $?"
+	wait "$1" || fail "hammer ended with status $?: $(grep -v ^hammer: /tmp/hammer.log | head -n 5)"
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: relocations, losses, a spare that fills up and changes of mode raise an event, a tracepoint and a log line
 # invariants: 12
-# timeout: 90
+# timeout: 300
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

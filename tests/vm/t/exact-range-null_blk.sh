@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: null_blk's bad blocks (a request-based disk): exactly the blocks concerned move
 # invariants: 1 3 4 5
-# timeout: 180
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

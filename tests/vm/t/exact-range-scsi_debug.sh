@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: scsi_debug's medium errors (true sense data): exactly the blocks concerned move
 # invariants: 1 4 5
-# timeout: 180
+# timeout: 480
 # expect-log: scsi_debug|Medium Error|medium error|Unrecovered read error
 
 . /project/tests/vm/lib.sh

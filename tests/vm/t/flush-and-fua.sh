@@ -3,7 +3,7 @@
 # title: a flush and FUA reach both devices when both were written, and the spare only then: counted at the devices
 # invariants: 2 8 9
 # disks: 16M:serial=main 16M:serial=spare
-# timeout: 60
+# timeout: 300
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

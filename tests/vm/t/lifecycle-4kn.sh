@@ -3,7 +3,7 @@
 # title: a main with 4 KiB logical blocks, and blocks larger than 4 KiB where the disk's are
 # invariants: 1 5 9
 # disks: 64M:lbs=4096:serial=main4k 16M:serial=spare 16M:lbs=4096:serial=spare4k 32M:pbs=16384:serial=main16k
-# timeout: 180
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: removed by force while I/O runs, messages work and main fails: no hang, nothing lost
 # invariants: 1 2 10
-# timeout: 120
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

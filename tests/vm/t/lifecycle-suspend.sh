@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: suspend and resume ten times, reload the table ten times, under load
 # invariants: 1 10
-# timeout: 120
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

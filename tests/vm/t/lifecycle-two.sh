@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: two remap devices at once, on one disk each and on halves of the same disks
 # invariants: 1 6 10
-# timeout: 120
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: fio with verify for 60 s while messages relocate and release random ranges: no mismatch
 # invariants: 1 5 10
-# timeout: 180
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: either copy of any superblock or metadata block zeroed, random or older: nothing lost, nothing stale
 # invariants: 1 2 8
-# timeout: 300
+# timeout: 600
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

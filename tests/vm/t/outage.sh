@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: all of main fails for some seconds under load: nothing is lost, the storm budget bounds what moves
 # invariants: 1 4 7
-# timeout: 120
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

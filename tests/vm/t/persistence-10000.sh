@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: 10 000 mappings, in 1009 runs, survive a reload of the module
 # invariants: 1 2 5
-# timeout: 180
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

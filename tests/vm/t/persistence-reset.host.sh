@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # title: the machine is reset at once after an acknowledged write, message or heal: same list, same bytes
 # invariants: 1 2
-# timeout: 300
+# timeout: 600
 
 prologue='set -e; . /project/tests/vm/lib.sh; trap - EXIT; . /project/tests/vm/target.sh; load_remap'
 cut='echo b >/proc/sysrq-trigger; read -r _ < <(sleep 60)'

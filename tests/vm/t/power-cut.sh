@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: power cuts with volatile write caches on both disks: what was acknowledged as durable is, nothing is torn
 # invariants: 1 2 3
-# timeout: 240
+# timeout: 600
 # expect-log: nbd0|nbd1|block nbd|I/O error
 
 . /project/tests/vm/lib.sh
@@ -95,7 +95,7 @@ for ((round = 0; round < 8; round++)); do
 		dmsay r >/tmp/answers 2>/dev/null &
 	messages=$!
 	# Some work, of no fixed length.
-	wait_until 30 answers $((20 + RANDOM % 60))
+	wait_until 60 answers $((20 + RANDOM % 60))
 	dark
 	hammer -p -s $seed -c -m 64 -M /tmp/model /dev/mapper/r
 	expect_status r mode=rw unread_sectors=0 lost_sectors=0

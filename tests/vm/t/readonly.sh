@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: a read-only table shows everything and writes nothing, neither to main nor to the spare
 # invariants: 1 10
-# timeout: 60
+# timeout: 300
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

@@ -3,7 +3,7 @@
 # title: what must be refused is refused with a reason in the log, and nothing is written
 # invariants: 1 5 9 10
 # disks: 32M:serial=main 16M:serial=spare 16M:lbs=4096:serial=spare4k 64M:serial=parted
-# timeout: 180
+# timeout: 480
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh
@@ -142,6 +142,7 @@ done <<-CASES
 	geometry|damaged|sense nr_segments 33
 	geometry|damaged|sense nr_segments 4294967295
 	geometry|damaged|sense nr_fenced 513
+	geometry|damaged|sense nr_groups_initialised 0
 	geometry|damaged|sense nr_groups_initialised 2
 	geometry|damaged|sense nr_groups_initialised 4294967295
 	geometry|damaged|sense|spare|small|end segment[0].nr_sectors 999999999

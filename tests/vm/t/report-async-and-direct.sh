@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: errors that arrive through a file system's asynchronous reads and through O_DIRECT
 # invariants: 1 3 4
-# timeout: 120
+# timeout: 480
 # expect-log: Buffer I/O error|EXT4-fs|I/O error
 
 . /project/tests/vm/lib.sh

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: remap over dm-flakey over loop: failing writes are rescued, reading back gives what was written
 # invariants: 1 2 3 6 7
-# timeout: 60
+# timeout: 300
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: dm-flakey as main from the start, down when the target is made
 # invariants: 1 3 7
-# timeout: 60
+# timeout: 300
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh

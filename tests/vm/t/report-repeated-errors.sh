@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: failing I/O repeated, 20 times in 20 places: each is rescued once and holds its newest data
 # invariants: 1 3 7
-# timeout: 60
+# timeout: 300
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh
