@@ -7,7 +7,7 @@
 verdict() {
 	local script=tests/vm/selftest/$1.sh wanted=$2 status=0 output regex
 
-	output=$(TEST_LOGS=$VM_DIR tests/vm/run "$script" 2>&1) || status=$?
+	output=$(VM_PATIENCE=1 TEST_LOGS=$VM_DIR tests/vm/run "$script" 2>&1) || status=$?
 	printf '%s: status %s\n%s\n' "$1" "$status" "$output"
 	if [[ $status -ne $wanted ]]; then
 		printf 'FAIL: %s ended with %s, not %s\n' "$1" "$status" "$wanted"
