@@ -34,7 +34,8 @@ struct client {
 	size_t request_bytes;
 	char *answer;
 	size_t answer_bytes, sent_bytes;
-	bool ending; /* after this answer */
+	bool ending; /* after this answer nothing is said any more... */
+	bool draining; /* ...but what still comes is read, so that the answer is not lost with it */
 };
 
 static struct {
@@ -72,6 +73,11 @@ static void set_timeout(struct client *client)
 {
 	bool owes = client->answer || client->request_bytes;
 
+	if (client->draining) {
+		/* Its time runs, whatever it sends. */
+		sd_event_source_set_io_events(client->io, EPOLLIN);
+		return;
+	}
 	if (owes)
 		sd_event_source_set_time_relative(client->timeout, IDLE_US);
 	sd_event_source_set_enabled(client->timeout, owes ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
@@ -91,7 +97,14 @@ static bool send_answer(struct client *client)
 	}
 	free(client->answer);
 	client->answer = NULL;
-	return !client->ending;
+	if (client->ending) {
+		client->draining = true;
+		client->request_bytes = 0;
+		shutdown(client->fd, SHUT_WR);
+		sd_event_source_set_time_relative(client->timeout, IDLE_US);
+		sd_event_source_set_enabled(client->timeout, SD_EVENT_ONESHOT);
+	}
+	return true;
 }
 
 /* Answers the first whole line of what was read, if there is one. False: drop the client. */
@@ -128,7 +141,7 @@ static int client_ready(sd_event_source *source, int fd, uint32_t events, void *
 			   MSG_DONTWAIT);
 		if (!got || (got < 0 && errno != EAGAIN && errno != EINTR))
 			goto drop;
-		if (got > 0)
+		if (got > 0 && !client->draining)
 			client->request_bytes += got;
 	}
 	/* At most as many as fit into one buffer: the other clients come next. */
