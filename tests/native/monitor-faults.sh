@@ -53,3 +53,16 @@ reads_of_9() {
 }
 is 'reads of extent 9' "$(($(reads_of_9) - before_9))" 6
 grep -q 're-read of .*(extent 9)' "$log" || fail 'extent 9 was not read again'
+
+# What it knows outlives it.
+suspects=$(state .extent_states.suspect)
+would_total=$(state .would_relocate_total)
+stop_daemon
+start_daemon
+is 'suspects over a restart' "$(state .extent_states.suspect)" "$suspects"
+is 'would-relocate over a restart' "$(state .would_relocate_total)" "$would_total"
+# A file that is not whole is nothing.
+stop_daemon
+truncate -s -1 "$tmp/state/$loop.state"
+start_daemon
+is 'suspects with half a file' "$(state .extent_states.suspect)" 0
