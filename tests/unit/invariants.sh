@@ -7,9 +7,8 @@ set -euo pipefail
 said=$(for file in tests/vm/t/*.sh; do
 	name=${file##*/}
 	name=${name%.sh}
-	for number in $(sed -n 's/^# invariants: *//p' "$file"); do
-		printf '%s %s\n' "$number" "${name%.host}"
-	done
+	read -ra numbers < <(sed -n 's/^# invariants: *//p' "$file") || continue
+	printf "%s ${name%.host}\\n" "${numbers[@]}"
 done | sort)
 listed=$(sed -n 's/^| \([0-9]*\)\. [^|]*| \(.*\) |$/\1 \2/p' tests/vm/INVARIANTS.md |
 	while read -r number tests; do
