@@ -23,6 +23,23 @@ losetup "/dev/$loop" "$tmp/disk0"
 wait_until 10 there
 (($(state .latency.read.count) < first)) || fail 'the counts of the former device went on'
 
+# Another one of the same name, so quickly that nobody saw the first one go.
+fio_run --rw=randread --bs=4k --number_ios=500 --size=32M >/dev/null
+losetup --detach "/dev/$loop"
+losetup "/dev/$loop" "$tmp/disk0"
+anew() {
+	there && (($(state .latency.read.count) < 400))
+}
+wait_until 10 anew
+
+# Or while remapd was away.
+fio_run --rw=randread --bs=4k --number_ios=500 --size=32M >/dev/null
+stop_daemon
+losetup --detach "/dev/$loop"
+losetup "/dev/$loop" "$tmp/disk0"
+start_daemon
+wait_until 10 anew
+
 # It grows.
 truncate -s 48M "$tmp/disk0"
 losetup --set-capacity "/dev/$loop"
