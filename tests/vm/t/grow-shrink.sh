@@ -52,14 +52,3 @@ is 'checksums of both devices' "$(checksums "$main" "$spare")" "$sum"
 dmsetup create r --table "$(table 65536)"
 is 'the list' "$(runs_of r)" "$listed"
 expect_map /dev/mapper/r 32752 24 '1 32752 11' '2 32763 2' '1 32765 11'
-
-# The spare grows: its room is used after the next start.
-free=$(status_of r free_blocks)
-dmsetup remove r
-dmsetup create bigger <<-TABLE
-	0 16384 linear $spare 0
-	16384 16384 linear $(mkloop 8) 0
-TABLE
-remap_create r "$main" /dev/mapper/bigger
-(($(status_of r free_blocks) >= free)) || fail 'room was lost'
-is 'the list' "$(runs_of r)" "$listed"

@@ -18,7 +18,7 @@ gone() {
 	dmsetup remove "$1" >/dev/null 2>&1 || ! dmsetup info "$1" >/dev/null 2>&1
 }
 
-for ((round = 0; round < 4; round++)); do
+for ((round = 0; round < 3; round++)); do
 	hammer -s 80 -r -w -t 600 -M /tmp/model /dev/mapper/r >/tmp/hammer.log &
 	load=$!
 	awk -v seed=$((round + 81)) 'BEGIN { srand(seed); for (;;) {
