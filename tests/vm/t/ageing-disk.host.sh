@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # shellcheck shell=bash
 # title: the ageing disk of the demo: no file is lost with remapd, and some without
-# timeout: 900
+# timeout: 400
 . tests/demo/ageing.sh
 
 vm_at_exit 'vm_running && vm_exec "tail -n 50 /tmp/demo/*.log" || :'
