@@ -26,7 +26,8 @@ for i in 1 2 3; do
 	read_at $((9 * 2048 + 200))
 done
 is 'errors of extent 9' "$(cell 9 | cut -d' ' -f3)" 3
-is 'slow I/Os of extent 5' "$(cell 5 | cut -d' ' -f2)" 3
+# On a busy machine others may be slow as well.
+(($(cell 5 | cut -d' ' -f2) >= 3)) || fail "slow I/Os of extent 5: $(cell 5)"
 is 'errors in all' "$(state '[.errors.read[]] | add')" 3
 is 'class of the errors' "$(state '.errors.read.other')" 3
 
@@ -55,24 +56,27 @@ is 'reads of extent 9' "$(($(reads_of_9) - before_9))" 6
 grep -q 're-read of .*(extent 9)' "$log" || fail 'extent 9 was not read again'
 
 # What it knows outlives it.
-suspects=$(state .extent_states.suspect)
+known() { # errors that the model knows of in extent 9
+	ask "{\"version\":1,\"command\":\"explain\",\"device\":\"$loop\",\"extent\":9}" | jq .errors
+}
+errors=$(known)
 would_total=$(state .would_relocate_total)
+((errors >= 3 && would_total >= 1)) || fail "$errors errors are known, $would_total moves"
 stop_daemon
 start_daemon
-# Meanwhile a re-read may have found one more.
-(($(state .extent_states.suspect) >= suspects)) || fail 'a suspect was forgotten over a restart'
+(($(known) >= errors)) || fail 'errors were forgotten over a restart'
 (($(state .would_relocate_total) >= would_total)) || fail 'what would have been moved was forgotten'
 # A file that was damaged, or is not whole, is nothing.
 stop_daemon
 cp "$tmp/state/$loop.state" "$tmp/good.state"
 printf '\377' | dd of="$tmp/state/$loop.state" bs=1 seek=1000 conv=notrunc status=none
 start_daemon
-is 'suspects with a damaged file' "$(state .extent_states.suspect)" 0
+is 'errors known with a damaged file' "$(known)" 0
 stop_daemon
 head -c -1 "$tmp/good.state" >"$tmp/state/$loop.state"
 start_daemon
-is 'suspects with half a file' "$(state .extent_states.suspect)" 0
+is 'errors known with half a file' "$(known)" 0
 stop_daemon
 cp "$tmp/good.state" "$tmp/state/$loop.state"
 start_daemon
-(($(state .extent_states.suspect) >= suspects)) || fail 'the good file was not taken'
+(($(known) >= errors)) || fail 'the good file was not taken'
