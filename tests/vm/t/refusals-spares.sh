@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: spares that are another's, in use, newer or damaged, and nonsense in messages: refused, nothing written
 # invariants: 1 9 10
-# disks: 32M:serial=main 16M:serial=spare
+# disks: 8M:serial=main 4M:serial=spare
 # timeout: 480
 
 . /project/tests/vm/lib.sh
@@ -25,9 +25,9 @@ no() {
 	fi
 }
 
-other_main=$(mkloop 32)
-other_spare=$(mkloop 16)
-blkio $main write 0 65536 1
+other_main=$(mkloop 8)
+other_spare=$(mkloop 4)
+blkio $main write 0 16384 1
 
 # --- spares that are another's, in use, newer, damaged --------------------------------------------------------------
 dmsetup create r --table "0 $size remap $main 0 $spare 0 3 format main_id wwn-0x5000c500a1b2c3d4"
@@ -60,6 +60,7 @@ is 'checksums' "$(sums)" "$before"
 umount /tmp/mnt
 
 dd if=$spare of=/tmp/good bs=1M iflag=direct status=none
+# tests/unit/format has every field; here, that the module asks.
 while read -r reason field value; do
 	dd if=/tmp/good of=$spare bs=1M oflag=direct status=none
 	spare-edit $spare super "$field" "$value"
@@ -68,27 +69,14 @@ while read -r reason field value; do
 	is "checksums, $field $value" "$(sums)" "$before"
 done <<-CASES
 	newer version 2
-	newer version 4294967295
 	feature|newer|bit incompat 1
-	feature|newer|bit incompat 0x80000000
-	impossible block_sectors 0
 	impossible block_sectors 9
-	impossible block_sectors 2147483648
-	impossible unit_sectors 0
-	impossible unit_sectors 3
 	impossible unit_sectors 64
-	impossible nr_segments 0
-	impossible nr_segments 33
 	impossible nr_segments 4294967295
 	impossible nr_fenced 513
 	impossible nr_groups_initialised 0
-	impossible nr_groups_initialised 2
-	impossible nr_groups_initialised 4294967295
-	impossible|spare|small|end segment[0].nr_sectors 999999999
 	impossible|spare|small|end segment[0].nr_sectors 18446744073709551600
-	impossible segment[0].start_sector 0
 	impossible segment[0].start_sector 18446744073709551600
-	impossible|main|length main_sectors 0
 	impossible|main|length main_sectors 18446744073709551615
 	impossible|main|offset main_offset_sectors 8
 CASES
@@ -104,7 +92,7 @@ is 'checksums' "$(sums)" "$before"
 
 # A spare that became smaller than it says.
 dd if=/tmp/good of=$spare bs=1M oflag=direct status=none
-echo "0 16384 linear $spare 0" | dmsetup create small
+echo "0 4096 linear $spare 0" | dmsetup create small
 no 'small|end|sectors' "0 $size remap $main 0 /dev/mapper/small 0"
 dmsetup remove small
 
