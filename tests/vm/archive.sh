@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# Where Debian's packages come from: the mirror that this machine's own apt uses, else deb.debian.org.
+# Where Debian's packages come from: the mirrors that this machine's own apt uses.
 
 # debian_sources SUITE... : prints sources.list lines for the suites.
 debian_sources() {
-	local mirror=http://deb.debian.org/debian security=http://deb.debian.org/debian-security
-	local key=/usr/share/keyrings/debian-archive-keyring.gpg uri label suite
+	local mirror='' security='' key=/usr/share/keyrings/debian-archive-keyring.gpg uri release suite
 
-	while read -r uri label; do
-		case $label in
-		Debian) mirror=${uri%/} ;;
-		Debian-Security) security=${uri%/} ;;
+	# By release, not by label: that is known even before the first "apt-get update".
+	while read -r uri release; do
+		case $release in
+		bookworm | stable) mirror=${uri%/} ;;
+		bookworm-security | stable-security) security=${uri%/} ;;
 		esac
-	done < <(apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' 2>/dev/null | sort -u)
+	done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 2>/dev/null | sort -u)
+	if [[ -z $mirror || -z $security ]]; then
+		echo "apt's sources name no mirror of Debian 12 (bookworm and bookworm-security): add them to /etc/apt" >&2
+		return 69
+	fi
 	for suite in "$@"; do
 		case $suite in
 		*-security) printf 'deb [signed-by=%s] %s %s main\n' "$key" "$security" "$suite" ;;
@@ -30,7 +34,7 @@ private_apt() {
 
 	mkdir -p "$aptdir"/{lists/partial,archives/partial}
 	: >"$aptdir/status"
-	debian_sources "$@" >"$aptdir/sources.list"
+	debian_sources "$@" >"$aptdir/sources.list" || return
 	cat >"$aptdir/apt.conf" <<-CONF
 		Dir::Etc::SourceList "$aptdir/sources.list";
 		Dir::Etc::SourceParts "/dev/null";
