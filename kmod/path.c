@@ -275,7 +275,7 @@ static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsig
 	u64 next;
 	u32 slot;
 
-	/* Pairs with let_go() in engine.c: once nothing is held any more, the map says so. */
+	/* Pairs with remap_let_go() in relocate.c: once nothing is held any more, the map says so. */
 	if (smp_load_acquire(&rc->attention)) {
 		enum where where = locate_troubled(rc, is_write, sector, nr_sectors);
 

@@ -2,10 +2,16 @@
 /*
  * One remap target in memory, and what its files ask of each other:
  *
- *   target.c   the device-mapper side: constructor, messages, status, suspend and resume
+ *   target.c   the device-mapper side: constructor, modes, suspend and resume
+ *   message.c  messages and status
+ *   claim.c    which target uses which part of which disk
  *   path.c     the path of every I/O: where it goes, what becomes of it when it is done
- *   engine.c   moves blocks: rescue, salvage, proactive, release
- *   meta.c     slots and the metadata on the spare
+ *   serve.c    what the short path can't do: failed bios, unread and lost sectors
+ *   relocate.c moves blocks to the spare: rescue, salvage, proactive
+ *   release.c  moves them back
+ *   slot.c     the slots of the spare
+ *   meta.c     the metadata on the spare, and how changes become durable
+ *   load.c     reads it
  *   io.c       the target's own I/O, and telling when all of main fails
  *   map.c      the map in memory
  *   format.c   the format on the spare
@@ -260,6 +266,20 @@ static inline unsigned int remap_batch_blocks(const struct remap *rc)
 	return REMAP_BATCH_SECTORS >> rc->block_shift;
 }
 
+static inline u32 remap_units_mask(const struct remap *rc, unsigned int first_sector,
+				   unsigned int nr_sectors)
+{
+	unsigned int first = first_sector >> rc->unit_shift;
+	unsigned int last = (first_sector + nr_sectors - 1) >> rc->unit_shift;
+
+	return GENMASK(last, first);
+}
+
+static inline u32 remap_block_units(const struct remap *rc, u64 block)
+{
+	return remap_units_mask(rc, 0, remap_sectors_in_block(rc, block));
+}
+
 /* io.c */
 
 /*
@@ -301,23 +321,66 @@ void remap_probe_work(struct work_struct *work);
  */
 int remap_super_read(struct remap *rc, struct remap_super *super, const char **reason);
 
+/* Writes both copies of the superblock, durable; one is enough. Sleeps; caller holds rc->engine. 0 or -EIO. */
+int remap_super_write(struct remap *rc);
+
 /*
  * Formats the spare. Superblock last. Sleeps; caller holds rc->engine. 0 or -errno, rc->reason set.
  */
 int remap_meta_format(struct remap *rc);
+void remap_meta_unload(struct remap *rc);
+
+/*
+ * Makes every change durable: flush of the spare, copy A, copy B. Sleeps; caller holds rc->engine.
+ * On an error the entries in memory must be put back by the caller, and *@touched says whether the
+ * disk may already hold the new ones.
+ */
+int remap_meta_commit(struct remap *rc, bool *touched);
+
+/* Are there changes that no commit covered? Any context. */
+bool remap_meta_is_dirty(const struct remap *rc);
+
+/*
+ * Refuses writes to @block until a commit succeeds: the disk may hold an entry for it that the
+ * memory does not.
+ */
+void remap_poison(struct remap *rc, u64 block);
+
+/* For load.c and slot.c. All sleep; caller holds rc->engine; 0 or -errno. */
+int remap_table_of_groups(struct remap *rc);
+struct remap_group *remap_group_create(struct remap *rc, u32 index);	/* NULL: no memory */
+
+/* Writes the empty metadata of the next group, both copies, and counts it in the superblock. */
+int remap_group_initialise(struct remap *rc);
+
+/* Records durably that a copy (0 or 1) of metadata block @i of a group is invalid. */
+int remap_fence(struct remap *rc, u32 index, unsigned int i, unsigned int copy);
+
+static inline struct remap_meta_disk *remap_meta_buf(const struct remap *rc, unsigned int copy, unsigned int i)
+{
+	return rc->meta_buf + (copy * REMAP_METAS_PER_GROUP + i) * REMAP_META_BYTES;
+}
+
+static inline sector_t remap_meta_sector(const struct remap_group *group, unsigned int copy, unsigned int i)
+{
+	return group->place.copy_sector[copy] + (sector_t)i * REMAP_META_SECTORS;
+}
+
+/* load.c */
 
 /*
  * Reads the map from the spare and makes disagreeing copies agree. Sleeps; caller holds rc->engine.
  * 0 or -errno, rc->reason set.
  */
 int remap_meta_load(struct remap *rc);
-void remap_meta_unload(struct remap *rc);
 
 /*
  * Highest mapped block on the spare plus one, read without changing anything. Sleeps. 0 or -errno,
  * *@reason set.
  */
 int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block, const char **reason);
+
+/* slot.c */
 
 /*
  * A free slot, next to the last one if that is free; initialises a group if it must. Sleeps.
@@ -344,25 +407,32 @@ sector_t remap_slot_sector(const struct remap *rc, u32 slot);
  */
 int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost);
 
-/*
- * Makes every change durable: flush of the spare, copy A, copy B. Sleeps; caller holds rc->engine.
- * On an error the entries in memory must be put back by the caller, and *@touched says whether the
- * disk may already hold the new ones.
- */
-int remap_meta_commit(struct remap *rc, bool *touched);
-
-/* Are there changes that no commit covered? Any context. */
-bool remap_meta_is_dirty(const struct remap *rc);
+/* relocate.c */
 
 /*
- * Refuses writes to @block until a commit succeeds: the disk may hold an entry for it that the
- * memory does not.
+ * Moves the first @nr of rc->item, ordered by block, together. On return item->moves tells which
+ * did. @bios: writes to lay over them. Sleeps; caller holds rc->engine. Returns how many items were
+ * looked at before @deadline (jiffies; 0: none).
  */
-void remap_poison(struct remap *rc, u64 block);
+unsigned int remap_relocate(struct remap *rc, unsigned int nr, enum remap_reason reason,
+			    struct bio_list *bios, unsigned long deadline);
 
-/* engine.c */
+/* I/O to the first @nr of rc->item waits from now on; what was on its way is done on return. Sleeps. */
+void remap_hold(struct remap *rc, unsigned int nr);
+void remap_let_go(struct remap *rc);
 
-void remap_engine_work(struct work_struct *work);
+/* The slot that @block lives in, or REMAP_NO_SLOT. Any context. */
+u32 remap_slot_of(struct remap *rc, u64 block);
+
+/* Unread and lost units of a slot. Caller holds rc->engine. */
+void remap_masks_of(struct remap *rc, u32 slot, u32 *unread, u32 *lost);
+
+/* The unit, in sectors, in which a sector of main that fails takes its neighbours along. */
+unsigned int remap_physical_sectors(const struct remap *rc);
+
+/* Copies between a bio, from @sector of the target on, and @buf. */
+void remap_copy_bio(struct remap *rc, struct bio *bio, sector_t sector, void *buf, unsigned int nr_sectors,
+		    bool to_bio);
 
 /*
  * A range for the message: sectors. Moves at most one batch and at most a second's worth. Sleeps. 0
@@ -376,7 +446,18 @@ struct remap_moved {
 	u64 refused;
 };
 int remap_engine_remap(struct remap *rc, sector_t sector, sector_t count, struct remap_moved *moved);
+
+/* Takes rc->engine if blocks may move. -EINTR, or -EROFS in a mode in which none do. Sleeps. */
+int remap_lock_for_message(struct remap *rc);
+
+/* release.c */
+
+/* As remap_engine_remap(), the other way. */
 int remap_engine_release(struct remap *rc, sector_t sector, sector_t count, struct remap_moved *moved);
+
+/* serve.c */
+
+void remap_engine_work(struct work_struct *work);
 
 /* path.c */
 
@@ -404,7 +485,25 @@ void remap_flush_covered(struct remap *rc, s64 number);
 /* A flush of the spare failed, or what had to be done before it. Any context. */
 void remap_flush_failed(struct remap *rc);
 
+/* claim.c */
+
+/* Claims a part of a disk for the target. Sleeps. 0, -EBUSY: another target has it, or -ENOMEM. */
+int remap_claim(struct remap *rc, struct block_device *bdev, sector_t offset, sector_t nr_sectors,
+		bool is_spare);
+void remap_claims_drop(struct remap *rc);
+
+/* message.c */
+
+int remap_message(struct dm_target *ti, unsigned int argc, char **argv, char *result, unsigned int maxlen);
+void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags, char *result,
+		  unsigned int maxlen);
+
 /* target.c */
+
+extern const char *const remap_mode_names[];
+
+/* An option of the table line that may change while live. -EINVAL: no such option, or out of range. */
+int remap_set_option(struct remap *rc, const char *name, const char *value);
 
 /* Sleeps. */
 void remap_set_mode(struct remap *rc, enum remap_mode mode);

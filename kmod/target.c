@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The remap target: constructor, messages, status, suspend and resume. dm-remap.rst is its
- * reference.
+ * The remap target: constructor, modes, suspend and resume. dm-remap.rst is its reference.
  */
 #include "remap.h"
 
@@ -14,10 +13,8 @@
 #include "trace.h"
 
 #define BLOCK_BYTES_MIN 4096
-#define RUN_STEP 1024 /* blocks of a run between two chances for others to run */
-#define LIST_LINE_MAX	160 /* more than one line of "list" can need */
 
-static const char *const mode_names[] = {
+const char *const remap_mode_names[] = {
 	[REMAP_MODE_INIT] = "init",
 	[REMAP_MODE_RW] = "rw",
 	[REMAP_MODE_NO_NEW_MAPS] = "no-new-maps",
@@ -47,7 +44,8 @@ void remap_set_mode(struct remap *rc, enum remap_mode mode)
 	if (rc->mode == mode || rc->mode == REMAP_MODE_FAILED)
 		return;
 	if (rc->mode != REMAP_MODE_INIT || mode != REMAP_MODE_RW)
-		DMWARN("%s: mode %s -> %s", rc->name, mode_names[rc->mode], mode_names[mode]);
+		DMWARN("%s: mode %s -> %s", rc->name, remap_mode_names[rc->mode],
+		       remap_mode_names[mode]);
 	WRITE_ONCE(rc->mode, mode);
 	if (mode == REMAP_MODE_FAILED)
 		set_bit(REMAP_ATT_FAILED, &rc->attention);
@@ -55,78 +53,9 @@ void remap_set_mode(struct remap *rc, enum remap_mode mode)
 	remap_event(rc);
 }
 
-/*
- * Claims. All device-mapper devices open their disks as one holder, so the kernel lets two of them
- * share a spare. What a target uses is claimed here by mapped device: only the table that replaces
- * a live one may claim the same, in the same role.
- */
-
-struct claim {
-	struct list_head list;
-	struct gendisk *disk;
-	sector_t start; /* of the disk, not the partition */
-	sector_t end;
-	bool is_spare;
-	struct dm_table *table;
-	struct mapped_device *md;
-	struct remap *rc;
-};
-
-static LIST_HEAD(claims);
-static DEFINE_MUTEX(claims_lock);
-
-static bool claims_conflict(const struct claim *a, const struct claim *b)
-{
-	if (a->disk != b->disk || a->end <= b->start || b->end <= a->start)
-		return false;
-	return a->md != b->md || a->table == b->table || a->is_spare != b->is_spare;
-}
-
-static int claim_add(struct remap *rc, struct block_device *bdev, sector_t offset,
-		     sector_t nr_sectors, bool is_spare)
-{
-	struct claim *claim = kzalloc(sizeof(*claim), GFP_KERNEL);
-	struct claim *other;
-
-	if (!claim)
-		return -ENOMEM;
-	*claim = (struct claim){
-		.disk = bdev->bd_disk,
-		.start = get_start_sect(bdev) + offset,
-		.end = get_start_sect(bdev) + offset + nr_sectors,
-		.is_spare = is_spare,
-		.table = rc->ti->table,
-		.md = dm_table_get_md(rc->ti->table),
-		.rc = rc,
-	};
-	mutex_lock(&claims_lock);
-	list_for_each_entry(other, &claims, list)
-		if (claims_conflict(claim, other)) {
-			mutex_unlock(&claims_lock);
-			kfree(claim);
-			return -EBUSY;
-		}
-	list_add(&claim->list, &claims);
-	mutex_unlock(&claims_lock);
-	return 0;
-}
-
-static void claims_drop(struct remap *rc)
-{
-	struct claim *claim, *next;
-
-	mutex_lock(&claims_lock);
-	list_for_each_entry_safe(claim, next, &claims, list)
-		if (claim->rc == rc) {
-			list_del(&claim->list);
-			kfree(claim);
-		}
-	mutex_unlock(&claims_lock);
-}
-
 /* Constructor */
 
-static int set_option(struct remap *rc, const char *name, const char *value)
+int remap_set_option(struct remap *rc, const char *name, const char *value)
 {
 	unsigned int number;
 
@@ -198,7 +127,7 @@ static int parse_options(struct remap *rc, struct dm_arg_set *args)
 					"main_id must be 1 to 63 printable characters, no backslash";
 				return -EINVAL;
 			}
-		} else if (set_option(rc, name, value)) {
+		} else if (remap_set_option(rc, name, value)) {
 			ti->error = "Unknown option, or its value is out of range";
 			return -EINVAL;
 		}
@@ -262,13 +191,13 @@ static int claim_devices(struct remap *rc)
 	struct dm_target *ti = rc->ti;
 	int r;
 
-	r = claim_add(rc, rc->main->bdev, rc->main_offset, ti->len, false);
+	r = remap_claim(rc, rc->main->bdev, rc->main_offset, ti->len, false);
 	if (r) {
 		ti->error = "Main is in use by another remap target";
 		return r;
 	}
-	r = claim_add(rc, rc->spare->bdev, rc->spare_offset,
-		      bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset, true);
+	r = remap_claim(rc, rc->spare->bdev, rc->spare_offset,
+			bdev_nr_sectors(rc->spare->bdev) - rc->spare_offset, true);
 	if (r)
 		ti->error = "Spare overlaps main or is in use by another remap target";
 	return r;
@@ -372,8 +301,9 @@ static int look_at_devices(struct remap *rc)
 	if (rc->format) {
 		if (r == -ENOENT)
 			return new_super(rc);
-		ti->error = r == -EIO ? "The spare can't be read: not formatted" :
-					"The spare holds a dm-remap superblock already: not formatted";
+		ti->error =
+			r == -EIO ? "The spare can't be read: not formatted"
+				  : "The spare holds a dm-remap superblock already: not formatted";
 		return r ? r : -EEXIST;
 	}
 	if (r) {
@@ -393,7 +323,7 @@ static void remap_free(struct remap *rc)
 		return;
 	if (rc->wq)
 		destroy_workqueue(rc->wq);
-	claims_drop(rc);
+	remap_claims_drop(rc);
 	remap_meta_unload(rc);
 	if (rc->map.grains)
 		remap_map_exit(&rc->map);
@@ -608,223 +538,6 @@ static void remap_postsuspend(struct dm_target *ti)
 	mutex_unlock(&rc->engine);
 }
 
-/* Messages */
-
-static bool parse_sectors(const struct remap *rc, char **argv, sector_t *sector, sector_t *count)
-{
-	unsigned long long first, nr;
-
-	if (kstrtoull(argv[1], 10, &first) || kstrtoull(argv[2], 10, &nr) || !nr ||
-	    first >= rc->len || nr > rc->len - first)
-		return false;
-	*sector = first;
-	*count = nr;
-	return true;
-}
-
-/* One line of "list". */
-struct run {
-	u64 first;
-	u64 end;
-	u32 slot;
-	enum remap_reason reason;
-	u64 unread;
-	u64 lost;
-};
-
-static bool find_run(struct remap *rc, u64 from, struct run *run)
-{
-	u64 nr_blocks = rc->map.nr_blocks;
-	unsigned int shift = rc->unit_shift;
-
-	rcu_read_lock();
-	run->first = remap_map_next(&rc->map, from, nr_blocks);
-	run->slot = run->first < nr_blocks ? remap_map_lookup(&rc->map, run->first) : REMAP_NO_SLOT;
-	if (run->slot == REMAP_NO_SLOT) {
-		rcu_read_unlock();
-		return false;
-	}
-	run->reason = remap_word_reason(remap_slot_word(rc, run->slot));
-	run->unread = run->lost = 0;
-	for (run->end = run->first; run->end < nr_blocks; run->end++) {
-		u32 slot = run->slot + (run->end - run->first);
-		struct remap_masks *masks;
-
-		if (run->end > run->first &&
-		    (!(slot % REMAP_SLOTS_PER_GROUP) ||
-		     remap_map_lookup(&rc->map, run->end) != slot ||
-		     remap_word_reason(remap_slot_word(rc, slot)) != run->reason))
-			break;
-		if ((run->end - run->first) % RUN_STEP == RUN_STEP - 1)
-			cond_resched_rcu();
-		masks = xa_load(&rc->masks, slot);
-		if (masks) {
-			run->unread += hweight32(masks->unread) << shift;
-			run->lost += hweight32(masks->lost) << shift;
-		}
-	}
-	rcu_read_unlock();
-	return true;
-}
-
-static int message_list(struct remap *rc, unsigned int argc, char **argv, char *result,
-			unsigned int maxlen)
-{
-	unsigned long long from = 0, max_lines = ULLONG_MAX;
-	unsigned int sz = 0;
-	struct run run;
-
-	if (argc > 3 || (argc > 1 && kstrtoull(argv[1], 10, &from)) ||
-	    (argc > 2 && kstrtoull(argv[2], 10, &max_lines)))
-		return -EINVAL;
-	result[0] = '\0';
-	if (!rc->group || rc->mode == REMAP_MODE_FAILED)
-		return 1;
-	/* From the middle of a block: that block. */
-	run.end = from < rc->len ? from >> rc->block_shift : rc->map.nr_blocks;
-	/* A first line that does not fit makes device-mapper ask for more room. */
-	while (max_lines-- && (!sz || sz + LIST_LINE_MAX < maxlen) && find_run(rc, run.end, &run)) {
-		sector_t sector = run.first << rc->block_shift;
-		sector_t end = min_t(sector_t, rc->len, run.end << rc->block_shift);
-
-		DMEMIT("%llu %llu %llu %llu %llu %s\n", (u64)sector, (u64)(end - sector),
-		       (u64)(rc->spare_offset + remap_slot_sector(rc, run.slot)), run.unread,
-		       run.lost, remap_reason_name(run.reason));
-		cond_resched();
-	}
-	return 1;
-}
-
-static int message_set(struct remap *rc, unsigned int argc, char **argv, char *result,
-		       unsigned int maxlen)
-{
-	unsigned int sz = 0;
-	int r;
-
-	if (argc != 3)
-		return -EINVAL;
-	if (mutex_lock_interruptible(&rc->engine))
-		return -EINTR;
-	r = set_option(rc, argv[1], argv[2]);
-	mutex_unlock(&rc->engine);
-	if (r)
-		return r;
-	DMEMIT("%s", argv[2]);
-	return 1;
-}
-
-static int message_move(struct remap *rc, char **argv, char *result, unsigned int maxlen)
-{
-	bool is_remap = !strcasecmp(argv[0], "remap");
-	struct remap_moved moved = {};
-	sector_t sector, count;
-	unsigned int sz = 0;
-	int r = 0;
-
-	if (!parse_sectors(rc, argv, &sector, &count))
-		return -EINVAL;
-	moved.next_sector = sector;
-	if (!READ_ONCE(rc->suspending))
-		r = is_remap ? remap_engine_remap(rc, sector, count, &moved)
-			     : remap_engine_release(rc, sector, count, &moved);
-	if (r)
-		return r;
-	if (is_remap)
-		DMEMIT("%llu %llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.already,
-		       moved.unread_sectors);
-	else
-		DMEMIT("%llu %llu %llu", (u64)moved.next_sector, moved.moved, moved.refused);
-	return 1;
-}
-
-static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
-			 unsigned int maxlen)
-{
-	struct remap *rc = ti->private;
-	int r = -EINVAL;
-
-	if (argc == 3 && (!strcasecmp(argv[0], "remap") || !strcasecmp(argv[0], "release")))
-		r = message_move(rc, argv, result, maxlen);
-	else if (!strcasecmp(argv[0], "list"))
-		r = message_list(rc, argc, argv, result, maxlen);
-	else if (!strcasecmp(argv[0], "set"))
-		r = message_set(rc, argc, argv, result, maxlen);
-	if (r == -EINVAL)
-		DMWARN("%s: message refused: expected remap|release <sector> <count>, list [<from_sector> [<max_lines>]] or set <option> <value>",
-		       rc->name);
-	return r;
-}
-
-/* Status: takes no lock, waits for nothing. */
-
-static u64 counter(const atomic64_t *value)
-{
-	return atomic64_read(value);
-}
-
-static void status_info(struct remap *rc, char *result, unsigned int maxlen)
-{
-	struct remap_counters *count = &rc->count;
-	unsigned int sz = 0;
-
-	DMEMIT("%s %llu %llu %llu %llu %llu %llu ", mode_names[READ_ONCE(rc->mode)],
-	       (u64)remap_block_sectors(rc), counter(&count->mapped_blocks),
-	       counter(&count->free_blocks), counter(&count->retired_blocks),
-	       counter(&count->unread_sectors), counter(&count->lost_sectors));
-	DMEMIT("%llu %llu %llu %llu %llu ", counter(&count->rescued_blocks),
-	       counter(&count->salvaged_blocks), counter(&count->proactive_blocks),
-	       counter(&count->released_blocks), counter(&count->failed_relocations));
-	DMEMIT("%llu %llu %llu %llu ", counter(&count->main_read_errors),
-	       counter(&count->main_write_errors), counter(&count->spare_read_errors),
-	       counter(&count->spare_write_errors));
-	DMEMIT("%llu %u %u %llu %s", counter(&count->metadata_errors),
-	       READ_ONCE(rc->super.nr_fenced), READ_ONCE(rc->storm_left), counter(&count->held_ios),
-	       READ_ONCE(rc->main_away) ? "away" : "ok");
-}
-
-static void status_table(struct remap *rc, char *result, unsigned int maxlen)
-{
-	unsigned int nr_words = (rc->main_id[0] ? 2 : 0) +
-				(rc->storm_budget != REMAP_STORM_BUDGET ? 2 : 0) +
-				(rc->salvage_ms != REMAP_SALVAGE_MS ? 2 : 0) +
-				(rc->retry_ms != REMAP_RETRY_MS ? 2 : 0);
-	unsigned int sz = 0;
-
-	DMEMIT("%s %llu %s %llu", rc->main->name, (u64)rc->main_offset, rc->spare->name,
-	       (u64)rc->spare_offset);
-	if (nr_words)
-		DMEMIT(" %u", nr_words);
-	if (rc->main_id[0])
-		DMEMIT(" main_id %s", rc->main_id);
-	if (rc->storm_budget != REMAP_STORM_BUDGET)
-		DMEMIT(" storm_budget %u", rc->storm_budget);
-	if (rc->salvage_ms != REMAP_SALVAGE_MS)
-		DMEMIT(" salvage_ms %u", rc->salvage_ms);
-	if (rc->retry_ms != REMAP_RETRY_MS)
-		DMEMIT(" retry_ms %u", rc->retry_ms);
-}
-
-static void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags, char *result,
-			 unsigned int maxlen)
-{
-	struct remap *rc = ti->private;
-	unsigned int sz = 0;
-
-	switch (type) {
-	case STATUSTYPE_INFO:
-		status_info(rc, result, maxlen);
-		break;
-	case STATUSTYPE_TABLE:
-		status_table(rc, result, maxlen);
-		break;
-	case STATUSTYPE_IMA:
-		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",main=%s,main_offset=%llu,spare=%s,spare_offset=%llu;", rc->main->name,
-		       (u64)rc->main_offset, rc->spare->name, (u64)rc->spare_offset);
-		break;
-	}
-}
-
 static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
 {
 	struct remap *rc = ti->private;
@@ -834,8 +547,8 @@ static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_f
 	r = fn(ti, rc->main, rc->main_offset, ti->len, data);
 	if (r || spare_sectors <= rc->spare_offset)
 		return r;
-	spare_sectors = rc->spare_offset +
-			round_down(spare_sectors - rc->spare_offset, REMAP_META_SECTORS);
+	spare_sectors =
+		rc->spare_offset + round_down(spare_sectors - rc->spare_offset, REMAP_META_SECTORS);
 	return fn(ti, rc->spare, rc->spare_offset, spare_sectors - rc->spare_offset, data);
 }
 

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Serves what the short path can't: bios that failed, that touch unread or lost sectors, or that
+ * need a commit, one block at a time, in a worker.
+ *
+ * A failed bio does not say which of its sectors failed, so each block is tried again by itself and
+ * only those that fail once more are moved. (A write of a single block that failed with MEDIUM is
+ * not tried again.)
+ */
+#include "remap.h"
+
+#include <linux/sched/mm.h>
+
+static blk_opf_t fua_of(struct bio *bio)
+{
+	return remap_io(bio)->flags & REMAP_IO_FUA ? REQ_FUA : 0;
+}
+
+/* Writes that failed, or that touch unread or lost sectors */
+
+/* The item of @block, ordered; a new one if there is none. */
+static struct remap_item *item_of(struct remap *rc, unsigned int *nr, u64 block)
+{
+	unsigned int i = *nr;
+
+	while (i && rc->item[i - 1].block > block)
+		i--;
+	if (i && rc->item[i - 1].block == block)
+		return &rc->item[i - 1];
+	memmove(&rc->item[i + 1], &rc->item[i], (*nr - i) * sizeof(rc->item[0]));
+	rc->item[i] = (struct remap_item){ .block = block };
+	++*nr;
+	return &rc->item[i];
+}
+
+/* Writes a part of one block to where it lives now; what was unread or lost there is healed. */
+static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector, void *buf,
+			       unsigned int nr_sectors)
+{
+	u64 block = sector >> rc->block_shift;
+	unsigned int at = sector & (remap_block_sectors(rc) - 1);
+	u32 slot = remap_slot_of(rc, block);
+	blk_status_t status;
+	u32 unread, lost, healed;
+
+	/* Moving it would not help: the commit that it needs has just failed. */
+	if (xa_load(&rc->poisoned, block))
+		return BLK_STS_TARGET;
+	if (slot == REMAP_NO_SLOT)
+		return remap_main_io(rc, REQ_OP_WRITE | fua, sector, buf, nr_sectors);
+	status = remap_spare_io(rc, REQ_OP_WRITE | fua, remap_slot_sector(rc, slot) + at, buf,
+				nr_sectors);
+	if (status)
+		return status;
+	remap_masks_of(rc, slot, &unread, &lost);
+	healed = (unread | lost) & remap_units_mask(rc, at, nr_sectors);
+	if (healed) {
+		/* Dirty first: a flush that misses that must not miss the healed sectors too. */
+		remap_slot_dirty(rc, slot);
+		if (remap_masks_set(rc, slot, unread & ~healed, lost & ~healed))
+			return BLK_STS_RESOURCE;
+	}
+	return BLK_STS_OK;
+}
+
+/*
+ * Tries each block's part of a write again; an item for each that fails. *@main_status: what main
+ * said of those that it failed. True: main took some of it.
+ */
+static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, sector_t end,
+			unsigned int *nr, blk_status_t *main_status)
+{
+	struct remap_io *io = remap_io(bio);
+	bool only_block = io->status && remap_io_sector(rc, bio) >> rc->block_shift ==
+						(remap_io_end(rc, bio) - 1) >> rc->block_shift;
+	bool main_answers = false;
+
+	while (start < end) {
+		u64 block = start >> rc->block_shift;
+		sector_t block_end = min(end, (sector_t)(block + 1) << rc->block_shift);
+		bool on_main = remap_slot_of(rc, block) == REMAP_NO_SLOT;
+		blk_status_t status = io->status;
+
+		if (!only_block || !on_main) {
+			remap_copy_bio(rc, bio, start, rc->scratch, block_end - start, false);
+			status = write_home(rc, fua_of(bio), start, rc->scratch, block_end - start);
+			main_answers |= !status && on_main;
+		}
+		if (status && !remap_status_is_media(status)) {
+			io->status = status;
+			io->flags |= REMAP_IO_HOPELESS;
+		} else if (status) {
+			if (!(io->flags & REMAP_IO_HOPELESS))
+				io->status = status;
+			io->flags |= REMAP_IO_NEEDS_ITEM;
+			item_of(rc, nr, block);
+			if (on_main && *main_status != BLK_STS_MEDIUM)
+				*main_status = status;
+		}
+		start = block_end;
+	}
+	return main_answers;
+}
+
+/* What the writes bring along themselves need not be read. */
+static void mark_given(struct remap *rc, struct bio *bio, struct remap_item *item)
+{
+	sector_t block_start = item->block << rc->block_shift;
+	sector_t start = max(remap_io_sector(rc, bio), block_start);
+	sector_t end =
+		min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
+
+	if (start < end)
+		item->given_units |= remap_units_mask(rc, start - block_start, end - start);
+}
+
+/* May these @nr blocks be moved on the word of @status? */
+static bool may_rescue(struct remap *rc, blk_status_t status, sector_t sector, unsigned int nr)
+{
+	if (remap_believe(rc, status, sector))
+		return true;
+	if (rc->storm_left < nr)
+		return false;
+	WRITE_ONCE(rc->storm_left, rc->storm_left - nr);
+	return true;
+}
+
+/*
+ * Errors that were only believed because main answers elsewhere are tried once more, after that
+ * was seen: the outage that they came from may have just ended. Keeps the items that fail again.
+ */
+static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsigned int nr)
+{
+	unsigned int kept = 0;
+	struct bio *bio;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct remap_item *item = &rc->item[i];
+		sector_t block_start = item->block << rc->block_shift;
+		bool failed = remap_slot_of(rc, item->block) != REMAP_NO_SLOT;
+
+		bio_list_for_each(bio, bios) {
+			sector_t start = max(remap_io_sector(rc, bio), block_start);
+			sector_t end = min(remap_io_end(rc, bio),
+					   block_start + remap_sectors_in_block(rc, item->block));
+
+			if (start >= end || failed)
+				continue;
+			remap_copy_bio(rc, bio, start, rc->scratch, end - start, false);
+			failed = write_home(rc, fua_of(bio), start, rc->scratch, end - start);
+		}
+		if (failed)
+			rc->item[kept++] = *item;
+	}
+	return kept;
+}
+
+/* Are all blocks of [@start, @end) that needed it moved? Only items that a bio asked for count. */
+static bool all_moved(struct remap *rc, unsigned int nr, sector_t start, sector_t end)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (rc->item[i].block >= start >> rc->block_shift &&
+		    rc->item[i].block <= (end - 1) >> rc->block_shift && !rc->item[i].moves)
+			return false;
+	return true;
+}
+
+/* Serves the part [@from, @to) of each of @bios, which concerns at most a batch of blocks. */
+static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from, sector_t to)
+{
+	bool main_answers = false;
+	blk_status_t main_status = BLK_STS_OK;
+	bool fua_failed = false;
+	bool believed = true;
+	bool is_fua = false;
+	unsigned int nr = 0;
+	bool touched;
+	struct bio *bio;
+	unsigned int i;
+
+	if (test_bit(REMAP_ATT_POISON, &rc->attention))
+		remap_meta_commit(rc, &touched);
+	bio_list_for_each(bio, bios) {
+		sector_t start = max(from, remap_io_sector(rc, bio));
+		sector_t end = min(to, remap_io_end(rc, bio));
+
+		main_answers |= retry_write(rc, bio, start, end, &nr, &main_status);
+		is_fua |= !!fua_of(bio);
+	}
+	for (i = 0; i < nr; i++)
+		bio_list_for_each(bio, bios)
+			mark_given(rc, bio, &rc->item[i]);
+	if (nr && main_status && !main_answers)
+		believed = may_rescue(rc, main_status, rc->item[0].block << rc->block_shift, nr);
+	if (believed && main_status && main_status != BLK_STS_MEDIUM && !rc->main_away)
+		nr = still_failing(rc, bios, nr);
+	if (nr && believed)
+		remap_relocate(rc, nr, REMAP_REASON_RESCUE, bios, 0);
+	else
+		for (i = 0; i < nr; i++)
+			rc->item[i].moves = false;
+	/* What a FUA write healed must be known to be healed when it completes. */
+	if (is_fua && remap_meta_is_dirty(rc) && remap_meta_commit(rc, &touched))
+		fua_failed = true;
+	bio_list_for_each(bio, bios) {
+		struct remap_io *io = remap_io(bio);
+
+		if (fua_of(bio) && fua_failed)
+			io->status = BLK_STS_IOERR;
+		else if (!(io->flags & REMAP_IO_HOPELESS) &&
+			 (!(io->flags & REMAP_IO_NEEDS_ITEM) ||
+			  all_moved(rc, nr, remap_io_sector(rc, bio), remap_io_end(rc, bio))))
+			io->status = BLK_STS_OK;
+		io->flags &= ~(REMAP_IO_NEEDS_ITEM | REMAP_IO_HOPELESS);
+	}
+}
+
+/* Did main fail this bio, rather than the spare, or nobody yet? */
+static bool failed_on_main(struct bio *bio)
+{
+	return remap_io(bio)->status && !(remap_io(bio)->flags & REMAP_IO_SPARE);
+}
+
+static unsigned int bio_blocks(struct remap *rc, struct bio *bio)
+{
+	return ((remap_io_end(rc, bio) - 1) >> rc->block_shift) -
+	       (remap_io_sector(rc, bio) >> rc->block_shift) + 1;
+}
+
+/* Takes writes from @from: as many as one batch can hold, or one that is larger. */
+static void serve_write_list(struct remap *rc, struct bio_list *from)
+{
+	struct bio_list bios;
+	unsigned int nr_blocks = 0;
+	struct bio *bio;
+
+	bio_list_init(&bios);
+	/* The budget is spent: nothing to be had from a main that is away, and others wait. */
+	bio = bio_list_peek(from);
+	if (rc->main_away && !rc->storm_left && failed_on_main(bio) &&
+	    remap_io(bio)->status != BLK_STS_MEDIUM) {
+		bio_list_pop(from);
+		remap_complete(rc, bio, remap_io(bio)->status);
+		return;
+	}
+	while ((bio = bio_list_peek(from)) &&
+	       (!nr_blocks || nr_blocks + bio_blocks(rc, bio) <= remap_batch_blocks(rc))) {
+		nr_blocks += bio_blocks(rc, bio);
+		bio_list_add(&bios, bio_list_pop(from));
+	}
+	if (nr_blocks <= remap_batch_blocks(rc)) {
+		serve_writes(rc, &bios, 0, rc->len);
+	} else {
+		sector_t batch = (sector_t)remap_batch_blocks(rc) << rc->block_shift;
+		blk_status_t first = BLK_STS_OK;
+		blk_status_t failed = BLK_STS_OK;
+		sector_t at;
+
+		bio = bio_list_peek(&bios);
+		first = remap_io(bio)->status;
+		for (at = round_down(remap_io_sector(rc, bio), batch); at < remap_io_end(rc, bio);
+		     at += batch) {
+			remap_io(bio)->status = first;
+			serve_writes(rc, &bios, at, at + batch);
+			if (remap_io(bio)->status)
+				failed = remap_io(bio)->status;
+		}
+		remap_io(bio)->status = failed;
+	}
+	while ((bio = bio_list_pop(&bios)))
+		remap_complete(rc, bio, remap_io(bio)->status);
+}
+
+/* Reads that failed, or that touch unread or lost sectors */
+
+/* Brings unread sectors along, if they read now. */
+static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned int at, void *buf,
+				 unsigned int nr_sectors)
+{
+	struct remap_masks *masks = xa_load(&rc->masks, slot);
+	blk_status_t status;
+
+	if (time_before(jiffies, READ_ONCE(masks->next_try)))
+		return BLK_STS_IOERR;
+	status = remap_main_io(rc, REQ_OP_READ, (block << rc->block_shift) + at, buf, nr_sectors);
+	if (status) {
+		WRITE_ONCE(masks->next_try, jiffies + msecs_to_jiffies(rc->retry_ms));
+		return BLK_STS_IOERR;
+	}
+	if (rc->read_only ||
+	    remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, slot) + at, buf, nr_sectors))
+		return BLK_STS_OK;
+	remap_slot_dirty(rc, slot);
+	remap_masks_set(rc, slot, masks->unread & ~remap_units_mask(rc, at, nr_sectors),
+			masks->lost);
+	/* Main answers here: its neighbours need not wait. */
+	masks = xa_load(&rc->masks, slot);
+	if (masks)
+		WRITE_ONCE(masks->next_try, jiffies);
+	return BLK_STS_OK;
+}
+
+/* A part of a block that lives on the spare, piece by piece of one kind. */
+static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned int at, void *buf,
+				unsigned int nr_sectors)
+{
+	blk_status_t result = BLK_STS_OK;
+	unsigned int end = at + nr_sectors;
+
+	while (at < end) {
+		unsigned int nr =
+			min((1u << rc->unit_shift) - (at & ((1u << rc->unit_shift) - 1)), end - at);
+		u32 unit = remap_units_mask(rc, at, nr);
+		blk_status_t status;
+		u32 unread, lost;
+
+		remap_masks_of(rc, slot, &unread, &lost);
+		/* Neighbours of the same kind go along, in the steps in which main reads. */
+		while (at + nr < end && (at + nr) % remap_physical_sectors(rc) &&
+		       !(unread & unit) == !(unread & remap_units_mask(rc, at + nr, 1)) &&
+		       !(lost & unit) == !(lost & remap_units_mask(rc, at + nr, 1)))
+			nr++;
+		if (lost & unit)
+			status = BLK_STS_IOERR;
+		else if (unread & unit)
+			status = fetch_unread(rc, slot, block, at, buf, nr);
+		else
+			status = remap_spare_io(rc, REQ_OP_READ, remap_slot_sector(rc, slot) + at,
+						buf, nr);
+		if (status)
+			result = status;
+		at += nr;
+		buf += nr << SECTOR_SHIFT;
+	}
+	return result;
+}
+
+/*
+ * A part of a block that lives on main. What fails is noted in *@bad. Gives up at @deadline
+ * (jiffies; 0: none).
+ */
+static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, void *buf,
+				  unsigned int nr_sectors, u32 *bad, unsigned long deadline)
+{
+	sector_t start = block << rc->block_shift;
+	unsigned int step = remap_physical_sectors(rc);
+	blk_status_t result = BLK_STS_OK;
+	unsigned int end = at + nr_sectors;
+
+	if (nr_sectors > step && !remap_main_io(rc, REQ_OP_READ, start + at, buf, nr_sectors))
+		return BLK_STS_OK;
+	while (at < end) {
+		unsigned int nr = min(step - at % step, end - at);
+		blk_status_t status;
+
+		if (deadline && time_after(jiffies, deadline))
+			return BLK_STS_TIMEOUT;
+		status = remap_main_io(rc, REQ_OP_READ, start + at, buf, nr);
+		if (status) {
+			unsigned int first = at - at % step;
+
+			result = status;
+			if (!remap_status_is_media(status))
+				return status;
+			*bad |= remap_units_mask(
+				rc, first, min(step, remap_sectors_in_block(rc, block) - first));
+		}
+		at += nr;
+		buf += nr << SECTOR_SHIFT;
+	}
+	return result;
+}
+
+/* The same of reads: keeps the items of which something still can't be read. */
+static unsigned int still_unreadable(struct remap *rc, unsigned int nr)
+{
+	unsigned int kept = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		u64 block = rc->item[i].block;
+		u32 bad = 0;
+
+		read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad,
+			      0);
+		if (bad)
+			rc->item[kept++] = (struct remap_item){ .block = block, .bad_units = bad };
+	}
+	return kept;
+}
+
+/* The caller has waited long enough: the rest of the range is salvaged without it. */
+static void salvage_later(struct remap *rc, u64 first, u64 last)
+{
+	if (rc->nr_later < ARRAY_SIZE(rc->later))
+		rc->later[rc->nr_later++] = (struct remap_range){ first, last };
+}
+
+/* Moves the first @nr of rc->item as far as @deadline allows, the others later. */
+static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool main_answers,
+		    unsigned long deadline)
+{
+	unsigned int done;
+
+	if (!nr || rc->mode != REMAP_MODE_RW)
+		return;
+	if (!main_answers && !remap_believe(rc, status, rc->item[0].block << rc->block_shift))
+		return;
+	if (status != BLK_STS_MEDIUM)
+		nr = still_unreadable(rc, nr);
+	for (done = nr ? remap_relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, deadline) : 0;
+	     done < nr; done++)
+		salvage_later(rc, rc->item[done].block, rc->item[done].block);
+}
+
+static void serve_read(struct remap *rc, struct bio *bio)
+{
+	struct remap_io *io = remap_io(bio);
+	unsigned long deadline = io->since + msecs_to_jiffies(rc->salvage_ms);
+	sector_t start = remap_io_sector(rc, bio);
+	sector_t end = remap_io_end(rc, bio);
+	blk_status_t result = BLK_STS_OK;
+	blk_status_t media_status = io->status;
+	bool main_answers = false;
+	unsigned int nr = 0;
+
+	/* Nothing to be learnt from a main that is away, and nobody served by waiting for it. */
+	if (rc->main_away && failed_on_main(bio) && io->status != BLK_STS_MEDIUM) {
+		remap_complete(rc, bio, io->status);
+		return;
+	}
+	while (start < end) {
+		u64 block = start >> rc->block_shift;
+		unsigned int at = start & (remap_block_sectors(rc) - 1);
+		unsigned int nr_sectors =
+			min_t(sector_t, end - start, remap_block_sectors(rc) - at);
+		u32 slot = remap_slot_of(rc, block);
+		blk_status_t status;
+		u32 bad = 0;
+
+		if (time_after(jiffies, deadline))
+			status = BLK_STS_TIMEOUT;
+		else if (slot == REMAP_NO_SLOT)
+			status = read_unmapped(rc, block, at, rc->scratch, nr_sectors, &bad,
+					       deadline);
+		else
+			status = read_mapped(rc, slot, block, at, rc->scratch, nr_sectors);
+		if (status && time_after(jiffies, deadline)) {
+			salvage_later(rc, block, (end - 1) >> rc->block_shift);
+			result = io->status ?: BLK_STS_IOERR;
+			break;
+		}
+		if (status)
+			result = status;
+		else
+			remap_copy_bio(rc, bio, start, rc->scratch, nr_sectors, true);
+		main_answers |= !status && slot == REMAP_NO_SLOT;
+		if (bad) {
+			media_status = status;
+			item_of(rc, &nr, block)->bad_units = bad;
+		}
+		if (nr == remap_batch_blocks(rc)) {
+			salvage(rc, nr, media_status, main_answers, deadline);
+			nr = 0;
+		}
+		start += nr_sectors;
+	}
+	salvage(rc, nr, media_status, main_answers, deadline);
+	remap_complete(rc, bio, result);
+}
+
+/* One block of what callers no longer wait for. */
+static void serve_later(struct remap *rc)
+{
+	struct remap_range *range = &rc->later[rc->nr_later - 1];
+	u64 block = range->first++;
+	blk_status_t status;
+	u32 bad = 0;
+
+	if (range->first > range->last)
+		rc->nr_later--;
+	if (rc->main_away || rc->mode != REMAP_MODE_RW) {
+		rc->nr_later = 0;
+		return;
+	}
+	if (remap_slot_of(rc, block) != REMAP_NO_SLOT)
+		return;
+	status = read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad,
+			       0);
+	if (bad) {
+		rc->item[0] = (struct remap_item){ .block = block, .bad_units = bad };
+		salvage(rc, 1, status, false, 0);
+	}
+}
+
+static void serve_flush(struct remap *rc, struct bio *bio)
+{
+	blk_status_t status = BLK_STS_OK;
+	bool touched;
+
+	if (remap_meta_is_dirty(rc) ? remap_meta_commit(rc, &touched) : !!remap_spare_flush(rc)) {
+		status = BLK_STS_IOERR;
+		remap_flush_failed(rc);
+	}
+	remap_complete(rc, bio, status);
+}
+
+void remap_engine_work(struct work_struct *work)
+{
+	struct remap *rc = container_of(work, struct remap, work);
+	unsigned int noio = memalloc_noio_save();
+	bool more = true;
+
+	/* Writes before reads: they are what can be lost. */
+	while (more) {
+		struct bio_list writes, flushes;
+		struct bio *read;
+
+		spin_lock_irq(&rc->hold_lock);
+		writes = rc->write_bios;
+		bio_list_init(&rc->write_bios);
+		flushes = rc->flush_bios;
+		bio_list_init(&rc->flush_bios);
+		read = bio_list_pop(&rc->read_bios);
+		spin_unlock_irq(&rc->hold_lock);
+
+		mutex_lock(&rc->engine);
+		more = !bio_list_empty(&writes) || !bio_list_empty(&flushes) || read;
+		if (rc->mode == REMAP_MODE_FAILED) {
+			if (read)
+				bio_list_add(&writes, read);
+			bio_list_merge(&writes, &flushes);
+			while ((read = bio_list_pop(&writes)))
+				remap_complete(rc, read, BLK_STS_IOERR);
+		} else {
+			struct bio *bio;
+
+			while (!bio_list_empty(&writes))
+				serve_write_list(rc, &writes);
+			while ((bio = bio_list_pop(&flushes)))
+				serve_flush(rc, bio);
+			if (read)
+				serve_read(rc, read);
+			if (!more && rc->nr_later && !READ_ONCE(rc->suspending)) {
+				serve_later(rc);
+				more = true;
+			}
+		}
+		mutex_unlock(&rc->engine);
+	}
+	memalloc_noio_restore(noio);
+}
