@@ -296,10 +296,6 @@ static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned
 	remap_slot_dirty(rc, slot);
 	remap_masks_set(rc, slot, masks->unread & ~remap_units_mask(rc, at, nr_sectors),
 			masks->lost);
-	/* Main answers here: its neighbours need not wait. */
-	masks = xa_load(&rc->masks, slot);
-	if (masks)
-		WRITE_ONCE(masks->next_try, jiffies);
 	return BLK_STS_OK;
 }
 
@@ -338,6 +334,11 @@ static blk_status_t read_mapped(struct remap *rc, u32 slot, u64 block, unsigned 
 	return result;
 }
 
+static bool is_over(unsigned long deadline)
+{
+	return deadline && time_after(jiffies, deadline);
+}
+
 /*
  * A part of a block that lives on main. What fails is noted in *@bad. Gives up at @deadline
  * (jiffies; 0: none).
@@ -356,7 +357,7 @@ static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, 
 		unsigned int nr = min(step - at % step, end - at);
 		blk_status_t status;
 
-		if (deadline && time_after(jiffies, deadline))
+		if (is_over(deadline))
 			return BLK_STS_TIMEOUT;
 		status = remap_main_io(rc, REQ_OP_READ, start + at, buf, nr);
 		if (status) {
@@ -374,8 +375,19 @@ static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, 
 	return result;
 }
 
+/* The caller has waited long enough: the rest of the range is salvaged without it. */
+static void salvage_later(struct remap *rc, u64 first, u64 last)
+{
+	struct remap_range *top = &rc->later[rc->nr_later - 1];
+
+	if (rc->nr_later && top->last + 1 == first)
+		top->last = last;
+	else if (rc->nr_later < ARRAY_SIZE(rc->later))
+		rc->later[rc->nr_later++] = (struct remap_range){ first, last };
+}
+
 /* The same of reads: keeps the items of which something still can't be read. */
-static unsigned int still_unreadable(struct remap *rc, unsigned int nr)
+static unsigned int still_unreadable(struct remap *rc, unsigned int nr, unsigned long deadline)
 {
 	unsigned int kept = 0;
 	unsigned int i;
@@ -384,35 +396,32 @@ static unsigned int still_unreadable(struct remap *rc, unsigned int nr)
 		u64 block = rc->item[i].block;
 		u32 bad = 0;
 
-		read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad,
-			      0);
-		if (bad)
+		if (!is_over(deadline))
+			read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block),
+				      &bad, deadline);
+		if (is_over(deadline))
+			salvage_later(rc, block, block);
+		else if (bad)
 			rc->item[kept++] = (struct remap_item){ .block = block, .bad_units = bad };
 	}
 	return kept;
 }
 
-/* The caller has waited long enough: the rest of the range is salvaged without it. */
-static void salvage_later(struct remap *rc, u64 first, u64 last)
-{
-	if (rc->nr_later < ARRAY_SIZE(rc->later))
-		rc->later[rc->nr_later++] = (struct remap_range){ first, last };
-}
-
-/* Moves the first @nr of rc->item as far as @deadline allows, the others later. */
+/* Moves the first @nr of rc->item as far as @deadline (jiffies; 0: none) allows, the others later. */
 static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool main_answers,
 		    unsigned long deadline)
 {
-	unsigned int done;
+	unsigned int done = 0;
 
 	if (!nr || rc->mode != REMAP_MODE_RW)
 		return;
 	if (!main_answers && !remap_believe(rc, status, rc->item[0].block << rc->block_shift))
 		return;
 	if (status != BLK_STS_MEDIUM)
-		nr = still_unreadable(rc, nr);
-	for (done = nr ? remap_relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, deadline) : 0;
-	     done < nr; done++)
+		nr = still_unreadable(rc, nr, deadline);
+	if (nr && !is_over(deadline))
+		done = remap_relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, deadline);
+	for (; done < nr; done++)
 		salvage_later(rc, rc->item[done].block, rc->item[done].block);
 }
 

@@ -125,7 +125,10 @@ int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost)
 		}
 		new->unread = unread;
 		new->lost = lost;
-		new->next_try = jiffies + msecs_to_jiffies(rc->retry_ms);
+		/* What was due stays due: a heal must not put off its neighbours. */
+		old = xa_load(&rc->masks, slot);
+		new->next_try = old ? READ_ONCE(old->next_try) :
+				      jiffies + msecs_to_jiffies(rc->retry_ms);
 		set_bit(REMAP_ATT_MASKS, &rc->attention);
 		old = xa_store(&rc->masks, slot, new, GFP_NOIO);
 	} else {
