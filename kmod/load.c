@@ -229,7 +229,7 @@ static int grow_last_block(struct remap *rc)
 	int r;
 
 	rcu_read_lock();
-	slot = block < rc->map.nr_blocks ? remap_map_lookup(&rc->map, block) : REMAP_NO_SLOT;
+	slot = block < rc->nr_blocks ? remap_map_lookup(&rc->map, block) : REMAP_NO_SLOT;
 	rcu_read_unlock();
 	if (rc->len <= old_len || start == old_len || slot == REMAP_NO_SLOT)
 		return 0;

@@ -93,7 +93,6 @@ int remap_map_init(struct remap_map *map, u64 nr_blocks)
 {
 	struct remap_map_table *table;
 
-	map->nr_blocks = nr_blocks;
 	map->grain_shift = GRAIN_SHIFT_MIN;
 	while (nr_blocks >> map->grain_shift >= GRAINS_MAX)
 		map->grain_shift++;
@@ -162,7 +161,7 @@ void remap_map_clear(struct remap_map *map, u64 block)
 	struct remap_map_table *table = writers_table(map);
 	u64 grain = block >> map->grain_shift;
 	u64 first = grain << map->grain_shift;
-	u64 end = min(first + (1ull << map->grain_shift), map->nr_blocks);
+	u64 end = first + (1ull << map->grain_shift);
 	u32 i = table_find(table, block);
 
 	if (table->cell[i] == CELL_EMPTY)

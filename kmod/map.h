@@ -21,9 +21,8 @@ struct remap_map {
 	 * by one bit.
 	 */
 	unsigned long *grains;
-	unsigned int grain_shift;
-	u64 nr_blocks;
 	struct remap_map_table __rcu *table;
+	unsigned int grain_shift;
 };
 
 /* May sleep. 0 or -ENOMEM. */
@@ -52,13 +51,5 @@ u32 remap_map_lookup(const struct remap_map *map, u64 block);
 
 /* The first mapped block in [@block, @end), or @end. Inside rcu_read_lock(). */
 u64 remap_map_next(const struct remap_map *map, u64 block, u64 end);
-
-/* Is it certain, at the cost of one bit, that no block of [@first, @last] is mapped? */
-static inline bool remap_map_surely_empty(const struct remap_map *map, u64 first, u64 last)
-{
-	u64 grain = first >> map->grain_shift;
-
-	return grain == last >> map->grain_shift && !test_bit(grain, map->grains);
-}
 
 #endif

@@ -31,7 +31,7 @@ struct run {
 
 static bool find_run(struct remap *rc, u64 from, struct run *run)
 {
-	u64 nr_blocks = rc->map.nr_blocks;
+	u64 nr_blocks = rc->nr_blocks;
 	unsigned int shift = rc->unit_shift;
 
 	rcu_read_lock();
@@ -78,7 +78,7 @@ static int message_list(struct remap *rc, unsigned int argc, char **argv, char *
 	if (!rc->group || rc->mode == REMAP_MODE_FAILED)
 		return 1;
 	/* From the middle of a block: that block. */
-	run.end = from < rc->len ? from >> rc->block_shift : rc->map.nr_blocks;
+	run.end = from < rc->len ? from >> rc->block_shift : rc->nr_blocks;
 	/* A first line that does not fit makes device-mapper ask for more room. */
 	while (max_lines-- && (!sz || sz + LIST_LINE_MAX < maxlen) && find_run(rc, run.end, &run)) {
 		sector_t sector = run.first << rc->block_shift;

@@ -55,7 +55,7 @@ static bool epoch_is_empty(struct remap *rc, unsigned int epoch)
 
 void remap_drain(struct remap *rc)
 {
-	unsigned int old = rc->epoch;
+	u8 old = rc->epoch;
 
 	lockdep_assert_held(&rc->engine);
 	WRITE_ONCE(rc->draining, true);
@@ -334,7 +334,7 @@ static int end_now(struct bio *bio, blk_status_t status)
 	return DM_MAPIO_SUBMITTED;
 }
 
-static int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
+static noinline int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
 {
 	io->flags = REMAP_IO_FLUSH;
 	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
@@ -361,7 +361,7 @@ static int map_flush(struct remap *rc, struct bio *bio, struct remap_io *io)
  * Anything but an untroubled I/O to a grain without mappings. Enters inside rcu_read_lock(),
  * counted.
  */
-static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
+static noinline int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 	__releases(RCU)
 {
 	bool is_write = op_is_write(bio_op(bio)) && bio_op(bio) != REQ_OP_DISCARD;
@@ -411,6 +411,18 @@ static int map_with_care(struct remap *rc, struct bio *bio, struct remap_io *io)
 	}
 }
 
+/* Is it certain, at the price of a bit or a look at one block, that nothing of this is mapped? */
+static bool surely_on_main(const struct remap *rc, sector_t sector, unsigned int nr_sectors)
+{
+	sector_t last = sector + nr_sectors - 1;
+	u64 grain = sector >> rc->grain_shift;
+
+	if (likely(grain == last >> rc->grain_shift && !test_bit(grain, rc->map.grains)))
+		return true;
+	return sector >> rc->block_shift == last >> rc->block_shift &&
+	       remap_map_lookup(&rc->map, sector >> rc->block_shift) == REMAP_NO_SLOT;
+}
+
 int remap_path_map(struct dm_target *ti, struct bio *bio)
 {
 	struct remap *rc = ti->private;
@@ -430,8 +442,7 @@ int remap_path_map(struct dm_target *ti, struct bio *bio)
 	count_io(rc, io);
 	/* As in locate(). */
 	if (unlikely(smp_load_acquire(&rc->attention)) ||
-	    !remap_map_surely_empty(&rc->map, sector >> rc->block_shift,
-				    (sector + nr_sectors - 1) >> rc->block_shift))
+	    !surely_on_main(rc, sector, nr_sectors))
 		return map_with_care(rc, bio, io);
 	rcu_read_unlock();
 	bio_set_dev(bio, rc->main->bdev);

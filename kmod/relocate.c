@@ -494,6 +494,14 @@ out_none:
 	return nr;
 }
 
+void remap_prepare(struct remap *rc)
+{
+	if (rc->mode != REMAP_MODE_RW)
+		return;
+	remap_map_reserve(&rc->map, REMAP_BATCH_BLOCKS);
+	remap_slot_prepare(rc, REMAP_BATCH_BLOCKS);
+}
+
 /* Asked for */
 
 int remap_lock_for_message(struct remap *rc)
@@ -551,6 +559,7 @@ int remap_engine_remap(struct remap *rc, sector_t sector, sector_t count, struct
 	/* Not a step further: say why. What moved beyond it counts, and is found by the next call. */
 	if (nr && end == rc->item[0].block && !moved->already)
 		r = remap_spare_is_full(rc) ? -ENOSPC : -EIO;
+	remap_prepare(rc);
 	memalloc_noio_restore(noio);
 	mutex_unlock(&rc->engine);
 	return r;

@@ -126,19 +126,21 @@ struct remap_item {
 };
 
 struct remap {
-	/* The path of every I/O reads this and writes nothing of it. */
+	/* One cache line: what the path of every I/O reads. It writes nothing of it. */
 	struct remap_map map;
 	struct dm_dev *main;
-	struct dm_dev *spare;
 	sector_t main_offset;
-	sector_t spare_offset;
 	struct remap_inflight __percpu *inflight;
-	unsigned int epoch;
-	unsigned int block_shift;	/* sectors of a block, as a power of two */
-	unsigned int unit_shift;
 	unsigned long attention;
+	u8 epoch;
 	bool draining;
+	u8 grain_shift;			/* sectors of a grain of the map, as a power of two */
+	u8 block_shift;			/* sectors of a block, likewise */
 
+	u8 unit_shift;
+	struct dm_dev *spare;
+	sector_t spare_offset;
+	u64 nr_blocks;
 	struct dm_target *ti;
 	char name[DM_NAME_LEN];
 	sector_t len;
@@ -388,6 +390,9 @@ int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 
  */
 u32 remap_slot_alloc(struct remap *rc);
 
+/* Initialises the next group if fewer than @nr slots are left in those that are. Sleeps. */
+void remap_slot_prepare(struct remap *rc, u32 nr);
+
 /* Gives back a slot from remap_slot_alloc() that was never committed. */
 void remap_slot_unalloc(struct remap *rc, u32 slot);
 
@@ -416,6 +421,13 @@ int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost);
  */
 unsigned int remap_relocate(struct remap *rc, unsigned int nr, enum remap_reason reason,
 			    struct bio_list *bios, unsigned long deadline);
+
+/*
+ * Makes room for the next batch in the map and on the spare, while no bio waits for it: what is moved
+ * under memory pressure finds it allocated. Sleeps; caller holds rc->engine. A failure is no error
+ * yet: the next batch tries again.
+ */
+void remap_prepare(struct remap *rc);
 
 /* I/O to the first @nr of rc->item waits from now on; what was on its way is done on return. Sleeps. */
 void remap_hold(struct remap *rc, unsigned int nr);

@@ -557,6 +557,7 @@ void remap_engine_work(struct work_struct *work)
 				serve_later(rc);
 				more = true;
 			}
+			remap_prepare(rc);
 		}
 		mutex_unlock(&rc->engine);
 	}

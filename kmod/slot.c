@@ -89,6 +89,18 @@ u32 remap_slot_alloc(struct remap *rc)
 	return remap_slot_alloc(rc);
 }
 
+void remap_slot_prepare(struct remap *rc, u32 nr)
+{
+	u32 nr_free = rc->group[rc->alloc_group]->nr_free;
+	u32 index;
+
+	for (index = 0; index < rc->super.nr_groups_initialised && nr_free < nr; index++)
+		if (index != rc->alloc_group)
+			nr_free += rc->group[index]->nr_free;
+	if (nr_free < nr && rc->super.nr_groups_initialised < rc->nr_groups)
+		remap_group_initialise(rc);
+}
+
 void remap_slot_unalloc(struct remap *rc, u32 slot)
 {
 	u32 place;

@@ -446,9 +446,11 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rc->block_shift = ilog2(rc->super.block_sectors);
 	rc->unit_shift = ilog2(rc->super.unit_sectors);
 	ti->error = "Out of memory";
-	r = remap_map_init(&rc->map, DIV_ROUND_UP(ti->len, rc->super.block_sectors));
+	rc->nr_blocks = DIV_ROUND_UP(ti->len, rc->super.block_sectors);
+	r = remap_map_init(&rc->map, rc->nr_blocks);
 	if (r)
 		goto out_free;
+	rc->grain_shift = rc->block_shift + rc->map.grain_shift;
 	ti->error = NULL;
 	set_up_target(rc);
 	return 0;
@@ -498,6 +500,7 @@ static int remap_preresume(struct dm_target *ti)
 		remap_spare_flush(rc);
 		remap_set_mode(rc,
 			       remap_spare_is_full(rc) ? REMAP_MODE_NO_NEW_MAPS : REMAP_MODE_RW);
+		remap_prepare(rc);
 	}
 	mutex_unlock(&rc->engine);
 	memalloc_noio_restore(noio);
