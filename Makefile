@@ -130,14 +130,13 @@ kmod: $(KMOD)
 
 $(KMOD): $(KMOD_SRCS)
 $(BUILD)/provoke/$(KERNEL)/provoke.ko: $(PROVOKE_SRCS)
-$(KMOD) $(BUILD)/provoke/$(KERNEL)/provoke.ko: Makefile tests/vm/kernel
+$(KMOD) $(BUILD)/provoke/$(KERNEL)/provoke.ko: Makefile tests/vm/kernel tests/vm/kbuild
 	$(call msg,KMOD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)find $(@D) -maxdepth 1 -type l -delete
-	$(Q)ln -s $(addprefix $(CURDIR)/,$(filter-out Makefile tests/vm/kernel,$^)) $(@D)/
-	$(Q)eval "$$(tests/vm/kernel $(KERNEL))" && \
-		env -u CFLAGS -u LDFLAGS $(MAKE) $(if $(filter 1,$(V)),V=1,-s) $(quiet_make) -C $(@D) \
-		CC=gcc-12 CFLAGS= LDFLAGS= KDIR="$$KDIR" 2> >(grep -v 'Skipping BTF generation' >&2)
+	$(Q)ln -s $(addprefix $(CURDIR)/,$(filter-out Makefile tests/vm/%,$^)) $(@D)/
+	+$(Q)tests/vm/kbuild $(KERNEL) -C $(@D) $(if $(filter 1,$(V)),V=1,-s) $(quiet_make) W=1 KCFLAGS=-Werror \
+		2> >(grep -v 'Skipping BTF generation' >&2)
 	$(Q)test -f $@ && touch $@
 
 ALL += $(if $(KMOD_SRCS),$(KMOD)) $(BUILD)/provoke/$(KERNEL)/provoke.ko

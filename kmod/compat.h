@@ -5,6 +5,7 @@
 
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
+#include <linux/rcupdate_wait.h>	/* cond_resched_rcu(), which 6.1 has in sched.h */
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)

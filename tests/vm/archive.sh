@@ -49,6 +49,7 @@ private_apt() {
 		Acquire::Check-Valid-Until "false";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
+		APT::Update::Error-Mode "any";
 	CONF
 	export APT_CONFIG=$aptdir/apt.conf
 }

@@ -89,8 +89,8 @@ mkloop() {
 load_remap() {
 	local module=/project/build/kmod/$KERNEL/dm-remap.ko
 	[[ -f $module ]] || fail "$module is not built"
-	# insmod resolves no dependencies.
-	modprobe -a dm-mod libcrc32c
+	# insmod resolves no dependencies, and they differ between kernels.
+	modinfo --field depends "$module" | tr , '\n' | xargs modprobe -a
 	insmod "$module" "$@"
 }
 

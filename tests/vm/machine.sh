@@ -142,7 +142,7 @@ vm_command() {
 	local append="console=ttyS0 quiet panic=-1 oops=panic mitigations=off rcupdate.rcu_cpu_stall_timeout=120"
 	append+=" no_timer_check tsc=reliable guest.kernel=$VM_KERNEL"
 	[[ " ${VM_DISKS[*]} " == *' virtio-scsi-pci,id=scsi '* ]] && append+=" guest.scsi"
-	QEMU=(qemu-system-x86_64 -name remap-guest -accel "$accel" -cpu "$cpu" -smp "$VM_CPUS" -m "$VM_MEM"
+	QEMU=("$KERNEL_QEMU" -name remap-guest -accel "$accel" -cpu "$cpu" -smp "$VM_CPUS" -m "$VM_MEM"
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$KERNEL_IMAGE" -initrd "$initramfs"
 		-drive "if=none,id=root,format=raw,readonly=on,file=$root"
