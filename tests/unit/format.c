@@ -122,6 +122,61 @@ static void values_are_pinned(void **state)
 			 0xfedc33123456789aull);
 }
 
+static u64 little_endian(const void *disk, size_t at, size_t bytes)
+{
+	u64 value = 0;
+
+	while (bytes--)
+		value = value << 8 | ((const u8 *)disk)[at + bytes];
+	return value;
+}
+
+/* The golden image has zeros where nothing was to be said, and zero looks the same from both ends. */
+static void every_number_is_little_endian(void **state)
+{
+	struct remap_super super = a_super(16, 2, 1 << 20);
+	struct remap_super again;
+	struct remap_super_disk disk;
+	struct remap_meta_disk meta;
+
+	super.compat = 0xa1b2c3d4;
+	super.ro_compat = 0xb1c2d3e4;
+	super.sequence = 0x0102030405060708;
+	super.main_offset_sectors = 0x1112131415161718;
+	super.nr_fenced = 2;
+	super.fenced[0] = 0x0102;
+	super.fenced[1] = 0x0301;
+	remap_super_encode(&disk, &super);
+	assert_int_equal(little_endian(&disk, 12, 4), REMAP_VERSION);
+	assert_int_equal(little_endian(&disk, 16, 4), 0xa1b2c3d4);
+	assert_int_equal(little_endian(&disk, 20, 4), 0xb1c2d3e4);
+	assert_int_equal(little_endian(&disk, 24, 4), 0);
+	assert_int_equal(little_endian(&disk, 28, 4), 16);
+	assert_int_equal(little_endian(&disk, 48, 8), 0x0102030405060708);
+	assert_int_equal(little_endian(&disk, 56, 8), 1000003);
+	assert_int_equal(little_endian(&disk, 64, 8), 0x1112131415161718);
+	assert_int_equal(little_endian(&disk, 72, 4), 2);
+	assert_int_equal(little_endian(&disk, 76, 4), 1);
+	assert_int_equal(little_endian(&disk, 80, 4), 1);
+	assert_int_equal(little_endian(&disk, 84, 4), 2);
+	assert_int_equal(little_endian(&disk, 256, 8), super.segment[0].start_sector);
+	assert_int_equal(little_endian(&disk, 264, 8), super.segment[0].nr_sectors);
+	assert_int_equal(little_endian(&disk, 768, 4), 0x0102);
+	assert_int_equal(little_endian(&disk, 772, 4), 0x0301);
+	assert_int_equal(remap_super_decode(&again, &disk), REMAP_SUPER_OK);
+	assert_memory_equal(&again, &super, sizeof(again));
+	super.incompat = 0xc1d2e3f4;
+	remap_super_encode(&disk, &super);
+	assert_int_equal(little_endian(&disk, 24, 4), 0xc1d2e3f4);
+
+	remap_meta_empty(&meta, &super, 0x2122232425262728, 0x3132333435363738);
+	assert_int_equal(little_endian(&meta, 0, 4), REMAP_META_MAGIC);
+	assert_int_equal(little_endian(&meta, 24, 8), 0x2122232425262728);
+	assert_int_equal(little_endian(&meta, 32, 8), 0x3132333435363738);
+	assert_int_equal(little_endian(&meta, 40, 8), super.sequence);
+	assert_true(remap_meta_check(&meta, &super, 0x2122232425262728));
+}
+
 static void any_changed_bit_is_noticed(void **state)
 {
 	struct remap_super super;
@@ -288,6 +343,7 @@ int main(void)
 		cmocka_unit_test(golden_superblock),
 		cmocka_unit_test(golden_metadata),
 		cmocka_unit_test(values_are_pinned),
+		cmocka_unit_test(every_number_is_little_endian),
 		cmocka_unit_test(any_changed_bit_is_noticed),
 		cmocka_unit_test(impossible_superblocks),
 		cmocka_unit_test(layouts),

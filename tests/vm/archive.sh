@@ -28,6 +28,7 @@ debian_sources() {
 
 # private_apt DIR SUITE... : makes apt-get and apt-cache work on a state of their own in DIR: only these suites,
 # nothing shared with the machine, no root needed. For this shell and its children, until APT_CONFIG is unset.
+# ARCHITECTURE=s390x before it: another one than amd64.
 private_apt() {
 	local aptdir=$1
 	shift
@@ -43,8 +44,8 @@ private_apt() {
 		Dir::Cache::archives "$aptdir/archives";
 		Dir::Cache::pkgcache "";
 		Dir::Cache::srcpkgcache "";
-		APT::Architecture "amd64";
-		APT::Architectures { "amd64"; };
+		APT::Architecture "${ARCHITECTURE:-amd64}";
+		APT::Architectures { "${ARCHITECTURE:-amd64}"; };
 		APT::Sandbox::User "";
 		Acquire::Check-Valid-Until "false";
 		Acquire::Languages "none";
