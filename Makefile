@@ -124,19 +124,22 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit_test_rule,$(t))))
 KMOD_SRCS := $(wildcard kmod/*.c kmod/*.h kmod/Makefile kmod/Kbuild)
 KMOD := $(BUILD)/kmod/$(KERNEL)/dm-remap.ko
 PROVOKE_SRCS := tests/vm/selftest/provoke.c tests/vm/selftest/Makefile
+KBUILD := tests/vm/kernel tests/vm/kbuild
 
 .PHONY: kmod
 kmod: $(KMOD)
 
 $(KMOD): $(KMOD_SRCS)
 $(BUILD)/provoke/$(KERNEL)/provoke.ko: $(PROVOKE_SRCS)
-$(KMOD) $(BUILD)/provoke/$(KERNEL)/provoke.ko: Makefile tests/vm/kernel tests/vm/kbuild
+$(KMOD) $(BUILD)/provoke/$(KERNEL)/provoke.ko: Makefile $(KBUILD)
 	$(call msg,KMOD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)find $(@D) -maxdepth 1 -type l -delete
-	$(Q)ln -s $(addprefix $(CURDIR)/,$(filter-out Makefile tests/vm/%,$^)) $(@D)/
+	$(Q)ln -s $(addprefix $(CURDIR)/,$(filter-out Makefile $(KBUILD),$^)) $(@D)/
 	+$(Q)tests/vm/kbuild $(KERNEL) -C $(@D) $(if $(filter 1,$(V)),V=1,-s) $(quiet_make) W=1 KCFLAGS=-Werror \
-		2> >(grep -v 'Skipping BTF generation' >&2)
+		2>$(@D)/warnings || status=$$?; \
+		grep -v 'Skipping BTF generation' $(@D)/warnings >&2; \
+		[[ -z $$status ]] && ! grep -q 'WARNING: modpost' $(@D)/warnings
 	$(Q)test -f $@ && touch $@
 
 ALL += $(if $(KMOD_SRCS),$(KMOD)) $(BUILD)/provoke/$(KERNEL)/provoke.ko

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: relocations, losses, a spare that fills up and changes of mode raise an event, a tracepoint and a log line
+# kernels: 6.1 6.12 7.2
 # invariants: 12
 # timeout: 300
 

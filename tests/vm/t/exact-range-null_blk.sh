@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: null_blk's bad blocks (a request-based disk): exactly the blocks concerned move
+# kernels: 6.1 6.12 7.2
 # invariants: 1 3 4 5
 # timeout: 480
 

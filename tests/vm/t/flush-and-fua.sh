@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: a flush and FUA reach both devices when both were written, and the spare only then: counted at the devices
+# kernels: 6.1 6.12 7.2
 # invariants: 2 8 9
 # disks: 16M:serial=main 16M:serial=spare
 # timeout: 300

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: suspend and resume ten times, reload the table ten times, under load
+# kernels: 6.1 6.12 7.2
 # invariants: 1 10
 # timeout: 480
 

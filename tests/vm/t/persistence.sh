@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: ten rounds of remove, rmmod, insmod, create: same list, same bytes
+# kernels: 6.1 6.12 7.2
 # invariants: 1 2 10
 # timeout: 480
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: mains of all kinds are counted in the remap device's own sectors
+# kernels: 6.1 6.12 7.2
 # disks: 96M 64M 96M 64M
 # timeout: 300
 . /project/tests/vm/lib.sh

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: remap over dm-flakey over loop: failing writes are rescued, reading back gives what was written
+# kernels: 6.1 6.12 7.2
 # invariants: 1 2 3 6 7
 # timeout: 300
 
