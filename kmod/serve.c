@@ -450,7 +450,11 @@ static void serve_read(struct remap *rc, struct bio *bio)
 		blk_status_t status;
 		u32 bad = 0;
 
-		if (time_after(jiffies, deadline))
+		/*
+		 * The first block is tried however late it is if it lives on the spare: its unread
+		 * sectors come back by reads alone, and these have a limit of their own.
+		 */
+		if (is_over(deadline) && (slot == REMAP_NO_SLOT || start != remap_io_sector(rc, bio)))
 			status = BLK_STS_TIMEOUT;
 		else if (slot == REMAP_NO_SLOT)
 			status = read_unmapped(rc, block, at, rc->scratch, nr_sectors, &bad,
