@@ -177,6 +177,7 @@ static void status_info(struct remap *rc, char *result, unsigned int maxlen)
 	DMEMIT("%llu %u %u %llu %s", counter(&count->metadata_errors),
 	       READ_ONCE(rc->super.nr_fenced), READ_ONCE(rc->storm_left), counter(&count->held_ios),
 	       READ_ONCE(rc->main_away) ? "away" : "ok");
+	DMEMIT(" %llu", counter(&count->rewritten_blocks));
 }
 
 static void status_table(struct remap *rc, char *result, unsigned int maxlen)
@@ -184,7 +185,8 @@ static void status_table(struct remap *rc, char *result, unsigned int maxlen)
 	unsigned int nr_words = (rc->main_id[0] ? 2 : 0) +
 				(rc->storm_budget != REMAP_STORM_BUDGET ? 2 : 0) +
 				(rc->salvage_ms != REMAP_SALVAGE_MS ? 2 : 0) +
-				(rc->retry_ms != REMAP_RETRY_MS ? 2 : 0);
+				(rc->retry_ms != REMAP_RETRY_MS ? 2 : 0) +
+				(rc->rewrite_first ? 2 : 0);
 	unsigned int sz = 0;
 
 	DMEMIT("%s %llu %s %llu", rc->main->name, (u64)rc->main_offset, rc->spare->name,
@@ -199,6 +201,8 @@ static void status_table(struct remap *rc, char *result, unsigned int maxlen)
 		DMEMIT(" salvage_ms %u", rc->salvage_ms);
 	if (rc->retry_ms != REMAP_RETRY_MS)
 		DMEMIT(" retry_ms %u", rc->retry_ms);
+	if (rc->rewrite_first)
+		DMEMIT(" rewrite_first 1");
 }
 
 void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags, char *result,

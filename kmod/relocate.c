@@ -248,6 +248,36 @@ static void overlay(struct remap *rc, struct bio *bio, const struct remap_item *
 			       end - start, false);
 }
 
+/* Writing them back */
+
+/*
+ * A disk puts a sector elsewhere by itself when it is written. What main gave only at a second try
+ * is written back to it and read again: if that works no slot is spent, else the block moves, with
+ * what is in the buffer.
+ */
+static void rewrite_items(struct remap *rc, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct remap_item *item = &rc->item[i];
+		sector_t sector = item->block << rc->block_shift;
+		unsigned int nr_sectors = remap_sectors_in_block(rc, item->block);
+		void *buf = remap_item_buf(rc, i);
+
+		if (!item->moves || !item->rewrite || item->unread)
+			continue;
+		if (remap_main_io(rc, REQ_OP_WRITE | REQ_FUA, sector, buf, nr_sectors) ||
+		    remap_main_io(rc, REQ_OP_READ, sector, rc->scratch, nr_sectors) ||
+		    memcmp(buf, rc->scratch, (size_t)nr_sectors << SECTOR_SHIFT))
+			continue;
+		item->moves = false;
+		item->rewritten = true;
+		atomic64_inc(&rc->count.rewritten_blocks);
+		DMINFO_LIMIT("%s: wrote the block at sector %llu back to main", rc->name, (u64)sector);
+	}
+}
+
 /* Writing them to slots */
 
 static blk_status_t write_slots(struct remap *rc, unsigned int first, unsigned int nr)
@@ -428,11 +458,12 @@ static void report_fill(struct remap *rc)
 /* One line and one event a batch. */
 static void report(struct remap *rc, unsigned int nr, enum remap_reason reason)
 {
-	unsigned int moved = 0, unread = 0, lost = 0;
+	unsigned int moved = 0, failed = 0, unread = 0, lost = 0;
 	u64 first = 0;
 	unsigned int i;
 
 	for (i = nr; i--;) {
+		failed += !rc->item[i].moves && !rc->item[i].rewritten;
 		if (!rc->item[i].moves)
 			continue;
 		first = rc->item[i].block;
@@ -440,8 +471,8 @@ static void report(struct remap *rc, unsigned int nr, enum remap_reason reason)
 		lost += hweight32(rc->item[i].lost) << rc->unit_shift;
 		moved++;
 	}
-	if (moved != nr)
-		atomic64_add(nr - moved, &rc->count.failed_relocations);
+	if (failed)
+		atomic64_add(failed, &rc->count.failed_relocations);
 	if (!moved)
 		return;
 	DMWARN_LIMIT(
@@ -477,6 +508,7 @@ unsigned int remap_relocate(struct remap *rc, unsigned int nr, enum remap_reason
 		bio_list_for_each(bio, bios)
 			for (i = 0; i < nr; i++)
 				overlay(rc, bio, &rc->item[i], remap_item_buf(rc, i));
+	rewrite_items(rc, nr);
 	write_items(rc, nr);
 	enter_items(rc, nr, reason);
 	if (remap_meta_is_dirty(rc) && remap_meta_commit(rc, &touched))

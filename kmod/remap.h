@@ -103,6 +103,7 @@ struct remap_counters {
 	atomic64_t salvaged_blocks;
 	atomic64_t proactive_blocks;
 	atomic64_t released_blocks;
+	atomic64_t rewritten_blocks;
 	atomic64_t failed_relocations;
 	atomic64_t main_read_errors;
 	atomic64_t main_write_errors;
@@ -123,6 +124,8 @@ struct remap_item {
 	u32 lost;
 	u64 word;			/* of old_slot, while it is being released */
 	bool moves;
+	bool rewrite;			/* main gave it at last: it may be written back there instead */
+	bool rewritten;
 };
 
 struct remap {
@@ -164,6 +167,7 @@ struct remap {
 	unsigned int storm_budget;
 	unsigned int salvage_ms;
 	unsigned int retry_ms;
+	bool rewrite_first;
 
 	bool main_away;
 	unsigned int storm_left;

@@ -339,20 +339,30 @@ static bool is_over(unsigned long deadline)
 	return deadline && time_after(jiffies, deadline);
 }
 
+static unsigned long salvage_deadline(const struct remap *rc, unsigned long since)
+{
+	return (since + msecs_to_jiffies(rc->salvage_ms)) ?: 1;
+}
+
 /*
- * A part of a block that lives on main. What fails is noted in *@bad. Gives up at @deadline
+ * A part of a block that lives on main. What fails is noted in *@bad, and in *@shaky that something
+ * failed and then read after all. Gives up at @deadline
  * (jiffies; 0: none).
  */
 static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, void *buf,
-				  unsigned int nr_sectors, u32 *bad, unsigned long deadline)
+				  unsigned int nr_sectors, u32 *bad, bool *shaky,
+				  unsigned long deadline)
 {
 	sector_t start = block << rc->block_shift;
 	unsigned int step = remap_physical_sectors(rc);
 	blk_status_t result = BLK_STS_OK;
 	unsigned int end = at + nr_sectors;
 
-	if (nr_sectors > step && !remap_main_io(rc, REQ_OP_READ, start + at, buf, nr_sectors))
-		return BLK_STS_OK;
+	if (nr_sectors > step) {
+		if (!remap_main_io(rc, REQ_OP_READ, start + at, buf, nr_sectors))
+			return BLK_STS_OK;
+		*shaky = true;
+	}
 	while (at < end) {
 		unsigned int nr = min(step - at % step, end - at);
 		blk_status_t status;
@@ -386,7 +396,10 @@ static void salvage_later(struct remap *rc, u64 first, u64 last)
 		rc->later[rc->nr_later++] = (struct remap_range){ first, last };
 }
 
-/* The same of reads: keeps the items of which something still can't be read. */
+/*
+ * The same of reads: keeps the items of which something still can't be read, or all if what reads at
+ * last is to be written back.
+ */
 static unsigned int still_unreadable(struct remap *rc, unsigned int nr, unsigned long deadline)
 {
 	unsigned int kept = 0;
@@ -394,15 +407,19 @@ static unsigned int still_unreadable(struct remap *rc, unsigned int nr, unsigned
 
 	for (i = 0; i < nr; i++) {
 		u64 block = rc->item[i].block;
+		bool rewrite = rc->rewrite_first;
+		bool shaky;
 		u32 bad = 0;
 
 		if (!is_over(deadline))
 			read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block),
-				      &bad, deadline);
+				      &bad, &shaky, deadline);
 		if (is_over(deadline))
 			salvage_later(rc, block, block);
-		else if (bad)
-			rc->item[kept++] = (struct remap_item){ .block = block, .bad_units = bad };
+		else if (bad || rewrite)
+			rc->item[kept++] = (struct remap_item){ .block = block,
+								.bad_units = bad,
+								.rewrite = rewrite };
 	}
 	return kept;
 }
@@ -428,12 +445,15 @@ static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool
 static void serve_read(struct remap *rc, struct bio *bio)
 {
 	struct remap_io *io = remap_io(bio);
-	unsigned long deadline = io->since + msecs_to_jiffies(rc->salvage_ms);
+	/* Counted from the first failure: what never failed has all the time that it takes. */
+	unsigned long deadline = io->status ? salvage_deadline(rc, io->since) : 0;
 	sector_t start = remap_io_sector(rc, bio);
 	sector_t end = remap_io_end(rc, bio);
 	blk_status_t result = BLK_STS_OK;
 	blk_status_t media_status = io->status;
 	bool main_answers = false;
+	/* It failed, and there is no doubt where. */
+	bool one_block = io->status && start >> rc->block_shift == (end - 1) >> rc->block_shift;
 	unsigned int nr = 0;
 
 	/* Nothing to be learnt from a main that is away, and nobody served by waiting for it. */
@@ -448,20 +468,19 @@ static void serve_read(struct remap *rc, struct bio *bio)
 			min_t(sector_t, end - start, remap_block_sectors(rc) - at);
 		u32 slot = remap_slot_of(rc, block);
 		blk_status_t status;
+		bool shaky = one_block;
 		u32 bad = 0;
 
-		/*
-		 * The first block is tried however late it is if it lives on the spare: its unread
-		 * sectors come back by reads alone, and these have a limit of their own.
-		 */
-		if (is_over(deadline) && (slot == REMAP_NO_SLOT || start != remap_io_sector(rc, bio)))
+		if (is_over(deadline))
 			status = BLK_STS_TIMEOUT;
 		else if (slot == REMAP_NO_SLOT)
 			status = read_unmapped(rc, block, at, rc->scratch, nr_sectors, &bad,
-					       deadline);
+					       &shaky, deadline);
 		else
 			status = read_mapped(rc, slot, block, at, rc->scratch, nr_sectors);
-		if (status && time_after(jiffies, deadline)) {
+		if (status && !deadline)
+			deadline = salvage_deadline(rc, jiffies);
+		if (status && is_over(deadline)) {
 			salvage_later(rc, block, (end - 1) >> rc->block_shift);
 			result = io->status ?: BLK_STS_IOERR;
 			break;
@@ -474,6 +493,8 @@ static void serve_read(struct remap *rc, struct bio *bio)
 		if (bad) {
 			media_status = status;
 			item_of(rc, &nr, block)->bad_units = bad;
+		} else if (slot == REMAP_NO_SLOT && shaky && rc->rewrite_first) {
+			item_of(rc, &nr, block)->rewrite = true;
 		}
 		if (nr == remap_batch_blocks(rc)) {
 			salvage(rc, nr, media_status, main_answers, deadline);
@@ -490,6 +511,7 @@ static void serve_later(struct remap *rc)
 {
 	struct remap_range *range = &rc->later[rc->nr_later - 1];
 	u64 block = range->first++;
+	bool shaky = false;
 	blk_status_t status;
 	u32 bad = 0;
 
@@ -502,9 +524,11 @@ static void serve_later(struct remap *rc)
 	if (remap_slot_of(rc, block) != REMAP_NO_SLOT)
 		return;
 	status = read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block), &bad,
-			       0);
-	if (bad) {
-		rc->item[0] = (struct remap_item){ .block = block, .bad_units = bad };
+			       &shaky, 0);
+	if (bad || (shaky && rc->rewrite_first)) {
+		rc->item[0] = (struct remap_item){ .block = block,
+						   .bad_units = bad,
+						   .rewrite = rc->rewrite_first };
 		salvage(rc, 1, status, false, 0);
 	}
 }

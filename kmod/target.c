@@ -67,6 +67,8 @@ int remap_set_option(struct remap *rc, const char *name, const char *value)
 		rc->salvage_ms = number;
 	else if (!strcmp(name, "retry_ms") && number <= 3600000)
 		rc->retry_ms = number;
+	else if (!strcmp(name, "rewrite_first") && number <= 1)
+		rc->rewrite_first = number;
 	else
 		return -EINVAL;
 	if (!rc->main_away)
@@ -349,6 +351,7 @@ static struct remap *remap_alloc(struct dm_target *ti)
 	rc->ti = ti;
 	rc->len = ti->len;
 	rc->mode = REMAP_MODE_INIT;
+	rc->suspending = true; /* until it is resumed for the first time */
 	rc->storm_budget = REMAP_STORM_BUDGET;
 	rc->storm_left = REMAP_STORM_BUDGET;
 	rc->salvage_ms = REMAP_SALVAGE_MS;

@@ -32,6 +32,7 @@ struct ctl {
 	int64_t storm_budget_blocks; /* -1: the target's default */
 	int64_t salvage_ms;
 	int64_t retry_ms;
+	bool rewrite_first;
 };
 
 /* args: what follows the command's name, as many as the command table in remapctl.c allows, then NULL. */

@@ -97,6 +97,7 @@ static int fill_table(const struct ctl *ctl, struct plan *plan)
 	table->storm_budget_blocks = ctl->storm_budget_blocks;
 	table->salvage_ms = ctl->salvage_ms;
 	table->retry_ms = ctl->retry_ms;
+	table->rewrite_first = ctl->rewrite_first ? 1 : -1;
 	return EX_OK;
 }
 

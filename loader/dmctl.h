@@ -92,6 +92,7 @@ struct dmctl_status {
 #undef DMCTL_X
 	enum dmctl_main_state main_state;
 	char main_state_word[24];
+	uint64_t rewritten_blocks; /* 0 from a module that does not count them */
 };
 
 /* ---- the table line ---- */
@@ -108,6 +109,7 @@ struct dmctl_table {
 	int64_t storm_budget_blocks;
 	int64_t salvage_ms;
 	int64_t retry_ms;
+	int64_t rewrite_first; /* 0 or 1 */
 };
 
 /* ---- answers to messages ---- */

@@ -139,6 +139,8 @@ int dmctl_parse_status(const char *params, struct dmctl_status *status, struct d
 		status->main_state = DMCTL_MAIN_AWAY;
 	else
 		status->main_state = DMCTL_MAIN_OTHER;
+	if (next_number(&words, &status->rewritten_blocks))
+		status->rewritten_blocks = 0;
 	return 0;
 }
 
@@ -178,6 +180,8 @@ static int parse_options(struct words *words, struct dmctl_table *table)
 			err = parse_option_number(words, &left, &table->salvage_ms);
 		} else if (!strcmp(word, "retry_ms")) {
 			err = parse_option_number(words, &left, &table->retry_ms);
+		} else if (!strcmp(word, "rewrite_first")) {
+			err = parse_option_number(words, &left, &table->rewrite_first);
 		}
 		if (err)
 			return err;
@@ -190,7 +194,7 @@ int dmctl_parse_table(const char *params, struct dmctl_table *table, struct dmct
 	struct words words;
 
 	memset(table, 0, sizeof(*table));
-	table->storm_budget_blocks = table->salvage_ms = table->retry_ms = -1;
+	table->storm_budget_blocks = table->salvage_ms = table->retry_ms = table->rewrite_first = -1;
 	words_start(&words, params);
 	if (next_word(&words, table->main_dev, sizeof(table->main_dev)) ||
 	    next_number(&words, &table->main_offset_sectors) ||
@@ -301,6 +305,7 @@ int dmctl_format_table(const struct dmctl_table *table, bool format_spare, char 
 	option_words += table->storm_budget_blocks >= 0 ? 2 : 0;
 	option_words += table->salvage_ms >= 0 ? 2 : 0;
 	option_words += table->retry_ms >= 0 ? 2 : 0;
+	option_words += table->rewrite_first >= 0 ? 2 : 0;
 
 	append(params, params_bytes, &used, "%s %" PRIu64 " %s %" PRIu64, table->main_dev,
 	       table->main_offset_sectors, table->spare_dev, table->spare_offset_sectors);
@@ -316,6 +321,8 @@ int dmctl_format_table(const struct dmctl_table *table, bool format_spare, char 
 		append(params, params_bytes, &used, " salvage_ms %" PRId64, table->salvage_ms);
 	if (table->retry_ms >= 0)
 		append(params, params_bytes, &used, " retry_ms %" PRId64, table->retry_ms);
+	if (table->rewrite_first >= 0)
+		append(params, params_bytes, &used, " rewrite_first %" PRId64, table->rewrite_first);
 	return used >= params_bytes || used > INT_MAX ? -ENOSPC : (int)used;
 }
 

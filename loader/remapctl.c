@@ -28,6 +28,7 @@ enum option_id {
 	OPTION_STORM_BUDGET,
 	OPTION_SALVAGE_MS,
 	OPTION_RETRY_MS,
+	OPTION_REWRITE_FIRST,
 	OPTION_READ_ONLY,
 	OPTION_RELEASE,
 	OPTION_SINCE,
@@ -49,6 +50,7 @@ static const struct option options[] = {
 	{ "storm-budget", required_argument, NULL, OPTION_STORM_BUDGET },
 	{ "salvage-ms", required_argument, NULL, OPTION_SALVAGE_MS },
 	{ "retry-ms", required_argument, NULL, OPTION_RETRY_MS },
+	{ "rewrite-first", no_argument, NULL, OPTION_REWRITE_FIRST },
 	{ "read-only", no_argument, NULL, OPTION_READ_ONLY },
 	{ "release", no_argument, NULL, OPTION_RELEASE },
 	{ "since", required_argument, NULL, OPTION_SINCE },
@@ -64,7 +66,7 @@ struct command {
 	int (*run)(struct ctl *ctl, char **args);
 	const char *summary;
 	const char *help;
-	int options[10]; /* beyond the global ones, ended by 0 */
+	int options[12]; /* beyond the global ones, ended by 0 */
 };
 
 static const struct command commands[] = {
@@ -79,9 +81,10 @@ static const struct command commands[] = {
 		"  --storm-budget N      blocks that one outage of the whole main may move\n"
 		"  --salvage-ms N        how long a failed read may be tried again while its caller waits\n"
 		"  --retry-ms N          least time between two attempts at an unread sector\n"
+		"  --rewrite-first       write back to MAIN what it gave at a second try, and move it only if that fails\n"
 		"  --read-only           activate read-only: nothing is written to either device\n",
 		{ OPTION_FORCE, OPTION_MAIN_ID, OPTION_MAIN_OFFSET, OPTION_SPARE_OFFSET, OPTION_STORM_BUDGET,
-		  OPTION_SALVAGE_MS, OPTION_RETRY_MS, OPTION_READ_ONLY },
+		  OPTION_SALVAGE_MS, OPTION_RETRY_MS, OPTION_REWRITE_FIRST, OPTION_READ_ONLY },
 	},
 	{
 		"remove", "NAME", 1, 1, ctl_remove, "take the device away; its mappings stay on the spare",
@@ -365,6 +368,9 @@ static int set_option(struct ctl *ctl, int id, char *value)
 	case OPTION_RETRY_MS:
 		status = set_number(id, value, INT32_MAX, &number);
 		ctl->retry_ms = number;
+		break;
+	case OPTION_REWRITE_FIRST:
+		ctl->rewrite_first = true;
 		break;
 	}
 	return status;

@@ -49,6 +49,7 @@ static void later_status_words_are_accepted(void **state)
 	snprintf(line, sizeof(line), "%s 17 later-word 18\n", status_line);
 	assert_int_equal(dmctl_parse_status(line, &status, NULL), 0);
 	assert_int_equal(status.held_ios, 16);
+	assert_int_equal(status.rewritten_blocks, 17);
 	snprintf(line, sizeof(line), "newer-mode%s", strchr(status_line, ' '));
 	assert_int_equal(dmctl_parse_status(line, &status, NULL), 0);
 	assert_int_equal(status.mode, DMCTL_MODE_OTHER);
@@ -117,7 +118,7 @@ static void status_words_are_those_of_the_page(void **state)
 
 	read_documented_words(documented, sizeof(documented));
 #define NAME(name) #name " "
-	assert_string_equal(documented, "mode " DMCTL_STATUS_NUMBERS(NAME) "main_state");
+	assert_string_equal(documented, "mode " DMCTL_STATUS_NUMBERS(NAME) "main_state rewritten_blocks");
 }
 
 static void modes_are_those_of_the_page(void **state)

@@ -11,7 +11,7 @@ PATH=/project/build/guest:$PATH
 status_words=(mode block_sectors mapped_blocks free_blocks retired_blocks unread_sectors lost_sectors
 	rescued_blocks salvaged_blocks proactive_blocks released_blocks failed_relocations
 	main_read_errors main_write_errors spare_read_errors spare_write_errors
-	metadata_errors fenced_copies storm_left held_ios main_state)
+	metadata_errors fenced_copies storm_left held_ios main_state rewritten_blocks)
 
 # --- devices ----------------------------------------------------------------------------------------------------
 
