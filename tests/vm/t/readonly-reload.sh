@@ -9,11 +9,12 @@
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh
 
-# written : requests and sectors written, requests and sectors discarded, of both disks.
+# written : sectors written and sectors discarded, of both disks (requests are no measure: a flush,
+# which a read-only table passes on, counts as one).
 written() {
 	local disk
 	for disk in /dev/main /dev/spare; do
-		awk '{ print $5, $7, $12, $14 }' "/sys/block/$(readlink "$disk")/stat"
+		awk '{ print $7, $14 }' "/sys/block/$(readlink "$disk")/stat"
 	done
 }
 
