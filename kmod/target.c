@@ -565,6 +565,9 @@ static void remap_io_hints(struct dm_target *ti, struct queue_limits *limits)
 
 	limits->logical_block_size = max_t(unsigned int, limits->logical_block_size,
 					   rc->super.unit_sectors << SECTOR_SHIFT);
+	limits->physical_block_size =
+		max(limits->physical_block_size, limits->logical_block_size);
+	limits->io_min = max(limits->io_min, limits->physical_block_size);
 }
 
 static struct target_type remap_target = {
