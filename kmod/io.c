@@ -61,7 +61,12 @@ blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, vo
 
 blk_status_t remap_main_flush(struct remap *rc)
 {
-	return own_io(rc, rc->main->bdev, REQ_OP_WRITE | REQ_PREFLUSH, 0, NULL, 0);
+	s64 number = atomic64_inc_return(&rc->main_flush_started);
+	blk_status_t status = own_io(rc, rc->main->bdev, REQ_OP_WRITE | REQ_PREFLUSH, 0, NULL, 0);
+
+	if (!status)
+		remap_main_flushed(rc, number);
+	return status;
 }
 
 blk_status_t remap_spare_flush(struct remap *rc)

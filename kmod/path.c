@@ -105,6 +105,13 @@ void remap_flush_failed(struct remap *rc)
 	set_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
 }
 
+void remap_main_flushed(struct remap *rc, s64 number)
+{
+	if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention) &&
+	    number > atomic64_read(&rc->main_flush_failed))
+		clear_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+}
+
 static bool spare_needs_flush(struct remap *rc)
 {
 	return atomic64_read(&rc->written_after) >= atomic64_read(&rc->flush_covered);
@@ -380,11 +387,14 @@ static noinline int map_with_care(struct remap *rc, struct bio *bio, struct rema
 		}
 		/*
 		 * A flush that failed may have been swallowed with the write that it came with:
-		 * what relies on it must fail.
+		 * what relies on it must fail. Others may never send a flush: for them the worker
+		 * finds out whether the devices flush again.
 		 */
-		if (is_write && io->flags & REMAP_IO_FUA &&
-		    rc->attention & (BIT(REMAP_ATT_MAIN_FLUSH) | BIT(REMAP_ATT_SPARE_FLUSH)))
+		if (is_write && io->flags & REMAP_IO_FUA && remap_flushes_fail(rc)) {
 			where = REFUSED;
+			WRITE_ONCE(rc->flush_wanted, true);
+			queue_work(rc->wq, &rc->work);
+		}
 		if (fua_needs_commit(rc, io, where))
 			where = NEEDS_CARE;
 		if (discard_is_done(rc, bio, where)) {
@@ -510,9 +520,8 @@ static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t error)
 	} else if (error) {
 		atomic64_set(&rc->main_flush_failed, atomic64_read(&rc->main_flush_started));
 		set_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
-	} else if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention) &&
-		   io->flush_number > atomic64_read(&rc->main_flush_failed)) {
-		clear_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	} else {
+		remap_main_flushed(rc, io->flush_number);
 	}
 	return DM_ENDIO_DONE;
 }

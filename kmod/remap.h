@@ -180,6 +180,7 @@ struct remap {
 	atomic64_t flush_failed;	/* flushes that had started when one failed */
 	atomic64_t main_flush_started;
 	atomic64_t main_flush_failed;
+	bool flush_wanted;		/* a write was refused because a flush had failed */
 
 	spinlock_t hold_lock;
 	struct remap_range held[REMAP_BATCH_BLOCKS];
@@ -500,6 +501,16 @@ void remap_flush_covered(struct remap *rc, s64 number);
 
 /* A flush of the spare failed, or what had to be done before it. Any context. */
 void remap_flush_failed(struct remap *rc);
+
+/* Flush @number of main (main_flush_started when it started) succeeded. Any context. */
+void remap_main_flushed(struct remap *rc, s64 number);
+
+/* Has a flush failed, of either device, and none succeeded since? Any context. */
+static inline bool remap_flushes_fail(const struct remap *rc)
+{
+	return READ_ONCE(rc->attention) &
+	       (BIT(REMAP_ATT_MAIN_FLUSH) | BIT(REMAP_ATT_SPARE_FLUSH));
+}
 
 /* claim.c */
 

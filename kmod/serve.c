@@ -545,6 +545,15 @@ static void serve_flush(struct remap *rc, struct bio *bio)
 	remap_complete(rc, bio, status);
 }
 
+/* For those who only write with FUA, which is refused until both devices flush again. */
+static void flush_again(struct remap *rc)
+{
+	if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention))
+		remap_main_flush(rc);
+	if (test_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention))
+		remap_spare_flush(rc);
+}
+
 void remap_engine_work(struct work_struct *work)
 {
 	struct remap *rc = container_of(work, struct remap, work);
@@ -579,6 +588,8 @@ void remap_engine_work(struct work_struct *work)
 				serve_write_list(rc, &writes);
 			while ((bio = bio_list_pop(&flushes)))
 				serve_flush(rc, bio);
+			if (xchg(&rc->flush_wanted, false))
+				flush_again(rc);
 			if (read)
 				serve_read(rc, read);
 			if (!more && rc->nr_later && !READ_ONCE(rc->suspending)) {

@@ -73,3 +73,16 @@ echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
 blkio /dev/mapper/r flush
 blkio /dev/mapper/r check 800 8 7
 expect_status r lost_sectors=0
+
+# Whoever only writes with FUA is told of a failed flush once, not for ever after.
+blkio /dev/mapper/r write 800 8 8
+flaky /dev/spare down | swap_table lower_spare
+if blkio /dev/mapper/r flush >/dev/null; then
+	fail 'a flush of a dead spare that was written succeeded'
+fi
+is 'FUA while the spare is dead' "$(blkio /dev/mapper/r fua 0 8 9 || true)" 'EIO 0 8 fua'
+is 'FUA while the spare is dead' "$(blkio /dev/mapper/r fua 0 8 9 || true)" 'EIO 0 8 fua'
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
+is 'the first FUA after it' "$(blkio /dev/mapper/r fua 0 8 9 || true)" 'EIO 0 8 fua'
+wait_until 10 blkio /dev/mapper/r fua 0 8 9
+blkio /dev/mapper/r check 0 8 9
