@@ -29,11 +29,7 @@ static_assert_size(struct remap_meta_disk, REMAP_META_BYTES);
 static_assert_size(struct remap_entry_disk, 16);
 
 #ifndef __KERNEL__
-/*
- * CRC-32C (Castagnoli, reflected 0x82f63b78), without the final inversion, as the kernel's
- * crc32c().
- */
-static u32 crc32c(u32 crc, const void *data, size_t bytes)
+u32 crc32c(u32 crc, const void *data, size_t bytes)
 {
 	static u32 table[256];
 	const u8 *p = data;

@@ -33,6 +33,12 @@ typedef uint16_t u16;
 typedef int16_t s16;
 typedef uint32_t u32;
 typedef uint64_t u64;
+
+/*
+ * CRC-32C (Castagnoli, reflected 0x82f63b78), without the final inversion, as the kernel's function of
+ * this name.
+ */
+u32 crc32c(u32 crc, const void *data, size_t bytes);
 #endif
 
 #define REMAP_VERSION			1
@@ -60,9 +66,13 @@ typedef uint64_t u64;
 #define REMAP_BLOCKS_MAX		(1ull << 34)
 
 /*
- * Feature bits: none are defined by version 1. Unknown ro_compat: read-only activation. Unknown
- * incompat: none.
+ * Feature bits. Unknown ro_compat: read-only activation. Unknown incompat: none.
+ *
+ * REMAP_RO_COMPAT_INCOMPLETE is set by remapctl repair and restore on a spare whose map lacks
+ * mappings, or may: what can still be read may be copied away, and nothing is to be written. The
+ * module does not know it on purpose.
  */
+#define REMAP_RO_COMPAT_INCOMPLETE	1u
 #define REMAP_RO_COMPAT_KNOWN		0u
 #define REMAP_INCOMPAT_KNOWN		0u
 
