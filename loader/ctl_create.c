@@ -108,7 +108,7 @@ static const char *why_foreign(const struct plan *plan, char *why, size_t why_by
 	const struct dmctl_table *table = &plan->table;
 
 	if (!plan->super.valid)
-		snprintf(why, why_bytes, "a dm-remap superblock that can't be used: %s",
+		snprintf(why, why_bytes, "a dm-remap spare that can't be used (%s): see remapctl check",
 			 remap_super_error_text(plan->super.error));
 	else if (strcmp(super->main_id, table->main_id) && *super->main_id)
 		snprintf(why, why_bytes, "the dm-remap superblock of another main: %s (this main is %s%s)", super->main_id,

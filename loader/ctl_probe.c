@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* What a device holds: libblkid for everybody's signatures, kmod/format.c for our own. */
 #include <blkid/blkid.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -118,6 +119,14 @@ static int read_block(int fd, uint64_t sector, void *block)
 	return got < 0 ? -errno : -EIO;
 }
 
+/* Is it a superblock, or a metadata block, of any spare? */
+static bool is_ours(const void *block)
+{
+	const struct remap_meta_disk *meta = block;
+
+	return !memcmp(block, REMAP_SUPER_MAGIC, 8) || le32toh(meta->magic) == REMAP_META_MAGIC;
+}
+
 int ctl_probe_super(const struct probe_device *device, uint64_t offset_sectors, struct probe_super *super, char *error)
 {
 	static const uint64_t copy_sector[2] = { REMAP_SUPER_A_SECTOR, REMAP_SUPER_B_SECTOR };
@@ -153,18 +162,24 @@ int ctl_probe_super(const struct probe_device *device, uint64_t offset_sectors, 
 			super->super = *decoded;
 		}
 	}
+	/* A spare whose superblock is gone is not empty. */
+	if (!super->found && offset_sectors + REMAP_HEADER_SECTORS + REMAP_META_SECTORS <= device->size_sectors &&
+	    !read_block(fd, offset_sectors + REMAP_HEADER_SECTORS, block) && is_ours(block)) {
+		super->found = true;
+		super->error = REMAP_SUPER_NO_MAGIC;
+	}
 	free(block);
 	free(decoded);
 	return status;
 }
 
-/* Overwrites a copy of our superblock, if there is one, with zeros. */
-static int wipe_super(int fd, uint64_t sector)
+/* Overwrites a superblock or metadata block, if there is one, with zeros. */
+static int wipe_ours(int fd, uint64_t sector)
 {
 	static const char zeros[REMAP_META_BYTES];
-	struct remap_super_disk disk;
+	char block[REMAP_META_BYTES];
 
-	if (read_block(fd, sector, &disk) || memcmp(disk.magic, REMAP_SUPER_MAGIC, sizeof(disk.magic)))
+	if (read_block(fd, sector, block) || !is_ours(block))
 		return 0;
 	return pwrite(fd, zeros, sizeof(zeros), (off_t)(sector * SECTOR_BYTES)) == sizeof(zeros) ? 0 : -EIO;
 }
@@ -186,8 +201,9 @@ int ctl_probe_wipe(const struct probe_device *device, uint64_t offset_sectors, c
 			return fail(error, EX_IOERR, "%s: wiping failed: %s", device->path, strerror(errno));
 	if (got <= 0)
 		return fail(error, EX_IOERR, "%s: wiping did not help", device->path);
-	if (wipe_super(fd, offset_sectors + REMAP_SUPER_A_SECTOR) ||
-	    wipe_super(fd, offset_sectors + REMAP_SUPER_B_SECTOR) || fsync(fd))
+	if (wipe_ours(fd, offset_sectors + REMAP_SUPER_A_SECTOR) ||
+	    wipe_ours(fd, offset_sectors + REMAP_SUPER_B_SECTOR) ||
+	    wipe_ours(fd, offset_sectors + REMAP_HEADER_SECTORS) || fsync(fd))
 		return fail(error, EX_IOERR, "%s: wiping failed: %s", device->path, strerror(errno));
 	return EX_OK;
 }

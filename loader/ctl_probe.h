@@ -37,7 +37,7 @@ struct probe_contents {
 
 /* The dm-remap superblock of a spare. */
 struct probe_super {
-	bool found; /* at least one copy has the magic */
+	bool found; /* at least one copy has the magic; or none has, and there is metadata */
 	bool valid; /* at least one copy is whole, super is set from the newer */
 	enum remap_super_error error; /* of the copy that is not, where none is */
 	struct remap_super super;
