@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
-INSTALL_MAN += docs/man/remapctl.8 docs/man/remapd.8 docs/man/remap-exporter.8
+INSTALL_MAN += docs/man/remapctl.8 docs/man/remapd.8 docs/man/remap-exporter.8 \
+	docs/man/remapctl-check.8 docs/man/remapctl-dump.8

@@ -26,6 +26,7 @@ struct ctl {
 	bool follow;
 	const char *socket_path;
 	const char *main_id; /* NULL: find one */
+	const char *output; /* NULL: stdout */
 	uint64_t main_offset_sectors;
 	uint64_t spare_offset_sectors;
 	uint64_t since;
@@ -45,6 +46,8 @@ int ctl_release(struct ctl *ctl, char **args);
 int ctl_explain(struct ctl *ctl, char **args);
 int ctl_events(struct ctl *ctl, char **args);
 int ctl_policy(struct ctl *ctl, char **args);
+int ctl_check(struct ctl *ctl, char **args);
+int ctl_dump(struct ctl *ctl, char **args);
 
 /* One line on stderr, "remapctl: ..."; returns status. */
 int ctl_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

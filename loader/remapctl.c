@@ -33,6 +33,7 @@ enum option_id {
 	OPTION_RELEASE,
 	OPTION_SINCE,
 	OPTION_FOLLOW,
+	OPTION_OUTPUT,
 };
 
 static const struct option options[] = {
@@ -55,6 +56,7 @@ static const struct option options[] = {
 	{ "release", no_argument, NULL, OPTION_RELEASE },
 	{ "since", required_argument, NULL, OPTION_SINCE },
 	{ "follow", no_argument, NULL, OPTION_FOLLOW },
+	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -126,6 +128,20 @@ static const struct command commands[] = {
 	{
 		"policy", "check FILE", 2, 2, ctl_policy, "check a policy file without loading it",
 		"Prints the policy with every default filled in, or the first error with its line.\n", { 0 },
+	},
+	{
+		"check", "SPARE", 1, 1, ctl_check, "say what is wrong with a spare",
+		"Reads its metadata, judges it as the module would, and says what would be lost. Status 0: clean; 1: damaged,\n"
+		"nothing is lost; 2: something is lost, or may be. SPARE may be an image of one.\n\n"
+		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
+		{ OPTION_SPARE_OFFSET },
+	},
+	{
+		"dump", "SPARE", 1, 1, ctl_dump, "print or save all metadata of a spare",
+		"With --json what remapctl restore takes, else for people.\n\n"
+		"  --output FILE         write it to FILE, which must not exist\n"
+		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
+		{ OPTION_OUTPUT, OPTION_SPARE_OFFSET },
 	},
 };
 
@@ -347,6 +363,9 @@ static int set_option(struct ctl *ctl, int id, char *value)
 		break;
 	case OPTION_FOLLOW:
 		ctl->follow = true;
+		break;
+	case OPTION_OUTPUT:
+		ctl->output = value;
 		break;
 	case OPTION_MAIN_OFFSET:
 		return set_number(id, value, INT64_MAX / 512, &ctl->main_offset_sectors);

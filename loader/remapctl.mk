@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
+# A spare offline: pure but for spare_device.c.
+SPARE_SRCS := loader/spare_read.c loader/spare_check.c loader/spare_text.c loader/spare_dump.c loader/spare_dump_read.c \
+	kmod/format.c
+
 PROGRAMS += remapctl
 remapctl_SRCS := loader/remapctl.c loader/ctl_create.c loader/ctl_probe.c loader/ctl_device.c loader/ctl_move.c \
-	loader/ctl_status.c loader/ctl_ask.c loader/client.c loader/dmctl.c loader/dmctl_parse.c kmod/format.c \
+	loader/ctl_status.c loader/ctl_ask.c loader/client.c loader/dmctl.c loader/dmctl_parse.c \
+	loader/ctl_spare.c loader/spare_device.c $(SPARE_SRCS) \
 	$(POLICY_FILE_SRCS) $(POLICY_SRCS) $(HEALTH_SRCS)
 remapctl_PKGS := devmapper jansson blkid smartcols yaml-0.1
 remapctl_LIBS := -lm

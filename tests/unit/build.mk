@@ -28,3 +28,15 @@ UNIT_TESTS += remapd
 remapd_test_SRCS := tests/unit/remapd.c loader/extent_map.c loader/events.c loader/log.c loader/health_image.c $(HEALTH_SRCS)
 remapd_test_PKGS := libsystemd
 remapd_test_LIBS := -lm
+
+UNIT_TESTS += spare
+spare_test_SRCS := tests/unit/spare.c tests/unit/spare_image.c $(SPARE_SRCS)
+spare_test_PKGS := jansson
+
+UNIT_TESTS += spare_map
+spare_map_test_SRCS := tests/unit/spare_map.c tests/unit/spare_image.c $(SPARE_SRCS)
+spare_map_test_PKGS := jansson
+
+UNIT_TESTS += spare_dump
+spare_dump_test_SRCS := tests/unit/spare_dump.c tests/unit/spare_image.c $(SPARE_SRCS)
+spare_dump_test_PKGS := jansson

@@ -34,8 +34,11 @@ for program in remapctl remapd remap-exporter; do
 		[[ $(wc -w <<<"$commands") -ge 9 ]] || fail 'remapctl --help names too few commands'
 	fi
 	for command in '' $commands; do
+		own=docs/man/$program-$command.8
+		about=$page
+		[[ ! -f $own ]] || about=$(mandoc -T ascii "$own" | col -b)
 		for option in $(options "$program" ${command:+"$command"}); do
-			grep -q -e "$option" <<<"$page" || fail "$program.8 does not know $option"
+			grep -q -e "$option" <<<"$about" || fail "no manual page of $program $command knows $option"
 			[[ $program != remapctl ]] || grep -q -e "$option" "$completion" ||
 				fail "the completion does not know $option"
 		done
@@ -55,6 +58,8 @@ completes() {
 	[[ "${COMPREPLY[*]}" == "$1" ]] || fail "completion of '${*:2}': '${COMPREPLY[*]}', not '$1'"
 }
 completes 'create' remapctl cr
+completes 'check' remapctl ch
+completes '--output' remapctl dump --json --ou
 completes 'remove remap release' remapctl re
 completes '--release' remapctl remove --rel
 completes '--force' remapctl --json create --fo
