@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Programs that the tests run inside the virtual machine; never installed.
 
-GUEST_PROGRAMS := blkio dmctl-calls dmsay hammer hog powercut spare-edit
+GUEST_PROGRAMS := blkio dmctl-calls dmsay hammer hog powercut spare-edit torture
 blkio_GUEST_SRCS := tests/vm/guest/blkio.c tests/vm/guest/pattern.c
 dmctl-calls_GUEST_SRCS := tests/vm/guest/dmctl-calls.c loader/dmctl.c loader/dmctl_parse.c
 dmctl-calls_GUEST_PKGS := devmapper
@@ -10,6 +10,8 @@ hammer_GUEST_SRCS := tests/vm/guest/hammer.c tests/vm/guest/pattern.c
 hog_GUEST_SRCS := tests/vm/guest/hog.c
 powercut_GUEST_SRCS := tests/vm/guest/powercut.c tests/vm/guest/pattern.c
 spare-edit_GUEST_SRCS := tests/vm/guest/spare-edit.c kmod/format.c
+torture_GUEST_SRCS := $(addprefix tests/vm/guest/,torture.c torture-admin.c torture-dm.c torture-faults.c \
+	torture-io.c torture-model.c torture-report.c pattern.c)
 
 define guest_program_rule
 ALL += $(BUILD)/guest/$(1)
