@@ -148,7 +148,7 @@ all: $(GENERATED) $(ALL)
 
 # --- tests and demo ---------------------------------------------------------------------------------------------
 
-.PHONY: deps test demo vm-shell check-style clean install uninstall help
+.PHONY: deps test soak demo vm-shell check-style clean install uninstall help
 
 deps:
 	$(Q)tests/deps
@@ -157,6 +157,10 @@ deps:
 test: deps
 	$(Q)$(MAKE) $(quiet_make) all
 	$(Q)tests/run $(if $(TESTS),$(TESTS))
+
+soak: deps
+	$(Q)$(MAKE) $(quiet_make) all
+	$(Q)tests/soak $(RUNS)
 
 demo: deps
 	$(Q)$(MAKE) $(quiet_make) all
@@ -204,6 +208,7 @@ help:
 		'make             builds everything into build/ (V=1 shows the commands, -j works)' \
 		'make demo        shows an ageing disk kept alive, in a virtual machine (KEEP=1 leaves it running)' \
 		'make test        installs what testing needs, builds, runs every test (TESTS="name ..." chooses)' \
+		'make soak        the long runs, hours of them, going on where they were stopped (RUNS="name ..." chooses)' \
 		'make vm-shell    a shell in a virtual machine with the module and the programs at hand' \
 		'make kmod        the kernel module only, for the kernel KERNEL=$(KERNEL)' \
 		'make deps        installs the Debian packages of tests/packages that are missing' \
