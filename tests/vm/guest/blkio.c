@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * blkio [-b] [-s SEED] [-i SECTORS] [-o BYTES] DEVICE COMMAND [ARGUMENT...]
+ * blkio [-bn] [-s SEED] [-i SECTORS] [-o BYTES] DEVICE COMMAND [ARGUMENT...]
  * blkio [options] DEVICE -			commands from standard input, one a line
  *
  *	write SECTOR COUNT GENERATION		writes the pattern, in I/Os of at most -i sectors
@@ -13,8 +13,9 @@
  *
  * Prints one line for what went wrong: the error's name, sector and count of the I/O, and the command; or
  * "WRONG", sector, 1, and what was found. "map" prints the generation (0: zeros), the error's name or "WRONG".
- * -b goes through the page cache; -o shifts the buffer by so many bytes from a page's start; -i is 2048 (1 MiB)
- * unless told. Exit status: 0 all as wanted, 1 an I/O failed, 2 wrong data, 64 usage, 71 the device can't be opened.
+ * -b goes through the page cache; -n reads and writes with RWF_NOWAIT; -o shifts the buffer by so many bytes from a
+ * page's start; -i is 2048 (1 MiB) unless told. Exit status: 0 all as wanted, 1 an I/O failed, 2 wrong data, 64 usage,
+ * 71 the device can't be opened.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,7 @@ static uint64_t seed = 1;
 static uint64_t io_sectors = 2048;
 static uint64_t map_sectors = 1;
 static int failed, wrong;
+static int nowait;
 
 static void report(int error, const char *what, uint64_t sector, uint64_t count)
 {
@@ -58,7 +60,7 @@ static int transfer(int is_write, uint64_t sector, uint64_t count, int rwf)
 	while (done < bytes) {
 		struct iovec iov = { buffer + done, bytes - done };
 		off_t at = sector * SECTOR_BYTES + done;
-		ssize_t n = is_write ? pwritev2(fd, &iov, 1, at, rwf) : preadv2(fd, &iov, 1, at, rwf);
+		ssize_t n = is_write ? pwritev2(fd, &iov, 1, at, rwf | nowait) : preadv2(fd, &iov, 1, at, rwf | nowait);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -239,10 +241,13 @@ int main(int argc, char **argv)
 	uint64_t buffer_shift = 0;
 	int option, block_bytes = SECTOR_BYTES, flags = O_DIRECT, status;
 
-	while ((option = getopt(argc, argv, "bs:i:o:")) != -1) {
+	while ((option = getopt(argc, argv, "bns:i:o:")) != -1) {
 		switch (option) {
 		case 'b':
 			flags = 0;
+			break;
+		case 'n':
+			nowait = RWF_NOWAIT;
 			break;
 		case 's':
 			seed = strtoull(optarg, NULL, 0);

@@ -31,7 +31,10 @@ is 'a line of the list' "$(dmsetup message r 0 list 800 1 | cut -d ' ' -f 1,2,4-
 dmsetup remove r
 unload_remap
 load_remap
+# An error segment takes no discards: what is above it does only if it was not there when that was made.
+with_errors "$main" | swap_table lower
 remap_create r /dev/mapper/lower "$spare" retry_ms 300
+with_errors "$main" "${bad[@]}" | swap_table lower
 expect_status r unread_sectors=12
 expect_map /dev/mapper/r 800 8 '1 800 3' 'EIO 803 2' '1 805 3'
 
@@ -42,8 +45,12 @@ blkio /dev/mapper/r zero 1603 1
 expect_map /dev/mapper/r 1600 8 '1 1600 3' '0 1603 1' 'EIO 1604 1' '1 1605 3'
 expect_status r unread_sectors=10
 
+# Who does not want to wait is told so, and nothing comes of it.
+is 'a write with NOWAIT' "$(blkio -n /dev/mapper/r write 3203 2 2 || true)" 'EAGAIN 3203 2 write'
+expect_status r unread_sectors=10
+
 # A discard neither heals nor unmaps.
-blkio /dev/mapper/r discard 2400 8 || true
+blkio /dev/mapper/r discard 2400 8
 [[ $(blkio /dev/mapper/r map 2403 2) == 'EIO 2403 2' ]] || fail 'a discard healed'
 expect_blocks r 800 1600 2400 3200 4000 4800
 expect_status r unread_sectors=10
@@ -52,6 +59,17 @@ expect_status r unread_sectors=10
 read -r next released refusals < <(dmsetup message r 0 release 3200 8)
 is 'a release' "$next $released $refusals" '3208 0 1'
 expect_blocks r 800 1600 2400 3200 4000 4800
+# So would one to a main that takes writes and does not keep them.
+relocate r 6400 8
+blkio /dev/mapper/r write 6400 8 2
+echo "0 32768 flakey $main 0 0 36000 1 drop_writes" | swap_table lower
+read -r next released refusals < <(dmsetup message r 0 release 6400 8)
+is 'a release to a main that forgets' "$next $released $refusals" '6408 0 1'
+blkio /dev/mapper/r check 6400 8 2
+with_errors "$main" "${bad[@]}" | swap_table lower
+release r 6400 8
+eq 'blocks released' "$released" 1
+blkio /dev/mapper/r check 6400 8 2
 
 # They read again: after retry_ms at the latest, and then without main.
 with_errors "$main" 803+2 | swap_table lower
