@@ -22,6 +22,6 @@ is_read() {
 dmsetup message r 0 remap 800 8 &
 wait_until 20 is_read
 # Held, then cut in three: a block of the spare, and two of main that take a second each.
-blkio /dev/mapper/r check 792 24 1
+blkio /dev/mapper/r check 800 24 1
 wait
 expect_status r main_read_errors=0 mapped_blocks=1
