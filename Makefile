@@ -148,7 +148,7 @@ all: $(GENERATED) $(ALL)
 
 # --- tests and demo ---------------------------------------------------------------------------------------------
 
-.PHONY: deps test soak demo vm-shell check-style clean install uninstall help
+.PHONY: deps test mutants soak demo vm-shell check-style clean install uninstall help
 
 deps:
 	$(Q)tests/deps
@@ -157,6 +157,10 @@ deps:
 test: deps
 	$(Q)$(MAKE) $(quiet_make) all
 	$(Q)tests/run $(if $(TESTS),$(TESTS))
+
+mutants: deps
+	$(Q)$(MAKE) $(quiet_make) all
+	$(Q)tests/mutants/run $(if $(MUTANTS),$(MUTANTS))
 
 soak: deps
 	$(Q)$(MAKE) $(quiet_make) all
@@ -208,6 +212,7 @@ help:
 		'make             builds everything into build/ (V=1 shows the commands, -j works)' \
 		'make demo        shows an ageing disk kept alive, in a virtual machine (KEEP=1 leaves it running)' \
 		'make test        installs what testing needs, builds, runs every test (TESTS="name ..." chooses)' \
+		'make mutants     breaks the module in many ways and lets the tests notice (MUTANTS="name ..." chooses; hours)' \
 		'make soak        the long runs, hours of them, going on where they were stopped (RUNS="name ..." chooses)' \
 		'make vm-shell    a shell in a virtual machine with the module and the programs at hand' \
 		'make kmod        the kernel module only, for the kernel KERNEL=$(KERNEL)' \
