@@ -55,10 +55,15 @@ static bool find_run(struct remap *rc, u64 from, struct run *run)
 		if ((run->end - run->first) % RUN_STEP == RUN_STEP - 1)
 			cond_resched_rcu();
 		masks = xa_load(&rc->masks, slot);
-		if (masks) {
-			run->unread += hweight32(masks->unread) << shift;
-			run->lost += hweight32(masks->lost) << shift;
+		if (!masks)
+			continue;
+		/* A block that is not whole has a line of its own, so that it can be told which. */
+		if (run->end == run->first) {
+			run->unread = hweight32(masks->unread) << shift;
+			run->lost = hweight32(masks->lost) << shift;
+			run->end++;
 		}
+		break;
 	}
 	rcu_read_unlock();
 	return true;

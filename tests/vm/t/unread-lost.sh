@@ -100,3 +100,10 @@ remap_create r /dev/mapper/lower "$spare" retry_ms 0
 expect_map /dev/mapper/r 800 8 '1 800 3' '3 803 1' '2 804 2' '1 806 2'
 expect_map /dev/mapper/r 1600 8 '1 1600 3' '0 1603 1' '1 1604 4'
 expect_status r lost_sectors=0
+
+# Among others on the spare, the list tells which block it is.
+with_errors "$main" 5603+1 | swap_table lower
+relocate r 5584 40
+is 'the list of a run' "$(dmsetup message r 0 list 5584 3 | cut -d ' ' -f 1,2,4-)" "5584 16 0 0 proactive
+5600 8 1 0 proactive
+5608 16 0 0 proactive"
