@@ -40,3 +40,7 @@ spare_map_test_PKGS := jansson
 UNIT_TESTS += spare_dump
 spare_dump_test_SRCS := tests/unit/spare_dump.c tests/unit/spare_image.c $(SPARE_SRCS)
 spare_dump_test_PKGS := jansson
+
+UNIT_TESTS += stale
+stale_test_SRCS := tests/unit/stale.c loader/stamp.c loader/stale_places.c kmod/format.c
+stale_test_PKGS := blkid
