@@ -52,7 +52,8 @@ static const char *state_name(const struct device *device, uint64_t extent, cons
 		return "moved";
 	if (health->state != HEALTH_OK)
 		return health_state_name(health->state);
-	return entry ? "moved" : "ok";
+	/* Single blocks that somebody asked for, such as signatures (remapctl create), say nothing of their extent. */
+	return entry && entry->failed_sectors ? "moved" : "ok";
 }
 
 /* ---- state ---- */
@@ -179,7 +180,7 @@ static const char *health_verdict(const struct device *device, const struct exte
 	if (device->has_status &&
 	    (status->lost_sectors || status->mode == DMCTL_MODE_FAILED || status->mode == DMCTL_MODE_NO_NEW_MAPS))
 		return "BAD";
-	if (counts->suspect || counts->moved || (device->has_status && (status->mapped_blocks || status->unread_sectors)))
+	if (counts->suspect || counts->moved || (device->has_status && status->unread_sectors))
 		return "WARN";
 	return "OK";
 }

@@ -51,6 +51,8 @@ int extent_map_add(struct extent_map *map, uint32_t extent_sectors, const struct
 		if (!entry)
 			return -ENOMEM;
 		entry->mapped_sectors += (next < end_sector ? next : end_sector) - sector;
+		if (run->reason != DMCTL_REASON_PROACTIVE)
+			entry->failed_sectors += (next < end_sector ? next : end_sector) - sector;
 		/* A run does not say where in it they are; runs with any are short. */
 		if (sector == run->sector) {
 			entry->unread_sectors += run->unread;

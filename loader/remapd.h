@@ -30,6 +30,7 @@
 struct extent_map_entry {
 	uint64_t extent;
 	uint32_t mapped_sectors;
+	uint32_t failed_sectors; /* of these, moved because an I/O failed, not because somebody asked */
 	uint32_t unread_sectors;
 	uint32_t lost_sectors;
 };

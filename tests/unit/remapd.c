@@ -46,6 +46,20 @@ static void test_map_sums_runs_by_extent(void **state)
 	assert_null(extent_map_find(&map, 0));
 }
 
+static void test_map_tells_failures_from_requests(void **state)
+{
+	const struct dmctl_run asked = { .sector = 8, .count = 16, .reason = DMCTL_REASON_PROACTIVE };
+	struct extent_map map = {};
+
+	assert_int_equal(extent_map_add(&map, 2048, &asked), 0);
+	assert_int_equal(extent_map_find(&map, 0)->mapped_sectors, 16);
+	assert_int_equal(extent_map_find(&map, 0)->failed_sectors, 0);
+	add(&map, 32, 8, 0, 0);
+	assert_int_equal(extent_map_find(&map, 0)->mapped_sectors, 24);
+	assert_int_equal(extent_map_find(&map, 0)->failed_sectors, 8);
+	extent_map_free(&map);
+}
+
 static void test_map_grows(void **state)
 {
 	struct extent_map map = {};
@@ -211,6 +225,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_map_sums_runs_by_extent),
+		cmocka_unit_test(test_map_tells_failures_from_requests),
 		cmocka_unit_test(test_map_grows),
 		cmocka_unit_test(test_events_keep_the_last),
 		cmocka_unit_test(test_image_brings_evidence_back),
