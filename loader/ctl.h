@@ -23,8 +23,10 @@ struct ctl {
 	bool force;
 	bool release_first;
 	bool read_only;
+	bool no_stamp;
 	bool follow;
 	const char *socket_path;
+	const char *state_dir; /* where copies of stamped blocks are kept */
 	const char *main_id; /* NULL: find one */
 	const char *output; /* NULL: stdout */
 	uint64_t main_offset_sectors;
@@ -38,6 +40,8 @@ struct ctl {
 
 /* args: what follows the command's name, as many as the command table in remapctl.c allows, then NULL. */
 int ctl_create(struct ctl *ctl, char **args);
+int ctl_assemble(struct ctl *ctl, char **args);
+int ctl_unstamp(struct ctl *ctl, char **args);
 int ctl_remove(struct ctl *ctl, char **args);
 int ctl_status(struct ctl *ctl, char **args);
 int ctl_list(struct ctl *ctl, char **args);
@@ -74,10 +78,13 @@ int ctl_parse_number(const char *what, const char *word, uint64_t *number);
 extern volatile sig_atomic_t ctl_stop_signal;
 void ctl_catch_stop(void);
 
+struct stale_blocks;
+
 /*
- * Moves the mapped blocks of a range back to main (ctl_move.c). Progress goes to stderr if that is a terminal.
- * *refused counts blocks that stayed. Returns EX_OK also where some were refused.
+ * Moves the mapped blocks of a range back to main (ctl_move.c), except some (NULL: none). Progress goes to stderr if that is
+ * a terminal. *refused counts blocks that main or the target did not take. Returns EX_OK also where some were refused.
  */
-int ctl_release_range(const char *name, uint64_t sector, uint64_t count, uint64_t *released, uint64_t *refused);
+int ctl_release_range(const char *name, uint64_t sector, uint64_t count, const struct stale_blocks *except,
+		      uint64_t *released, uint64_t *refused);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "loader/ctl.h"
+#include "loader/ctl_stale.h"
 
 /* Shells' status of a program that a signal ended. */
 #define STATUS_SIGNALLED 128
@@ -121,43 +122,72 @@ int ctl_remap(struct ctl *ctl, char **args)
 
 /* ---- release ---- */
 
+struct run {
+	uint64_t sector;
+	uint64_t end_sector;
+};
+
 struct runs {
 	uint64_t from_sector;
 	uint64_t end_sector;
-	struct dmctl_run *run;
+	const struct stale_blocks *except;
+	struct run *run;
 	size_t count;
 };
 
-static int keep_run(const struct dmctl_run *run, void *data)
+static int add_run(struct runs *runs, uint64_t sector, uint64_t end_sector)
 {
-	struct runs *runs = data;
-	struct dmctl_run clipped = *run;
-	uint64_t end_sector = run->sector + run->count;
-
-	if (run->sector >= runs->end_sector)
-		return 1;
-	if (end_sector <= runs->from_sector)
-		return 0;
-	if (clipped.sector < runs->from_sector)
-		clipped.sector = runs->from_sector;
-	if (end_sector > runs->end_sector)
-		end_sector = runs->end_sector;
-	clipped.count = end_sector - clipped.sector;
 	/* Room is made in powers of two. */
 	if (!(runs->count & (runs->count - 1))) {
-		struct dmctl_run *bigger = realloc(runs->run, (runs->count ? runs->count * 2 : 1) * sizeof(*bigger));
+		struct run *bigger = realloc(runs->run, (runs->count ? runs->count * 2 : 1) * sizeof(*bigger));
 
 		if (!bigger)
 			return -ENOMEM;
 		runs->run = bigger;
 	}
-	runs->run[runs->count++] = clipped;
+	runs->run[runs->count++] = (struct run){ .sector = sector, .end_sector = end_sector };
 	return 0;
 }
 
-int ctl_release_range(const char *name, uint64_t sector, uint64_t count, uint64_t *released, uint64_t *refused)
+/* The first excepted block that begins in the range; the range's end if there is none. */
+static uint64_t next_excepted(const struct stale_blocks *except, uint64_t sector, uint64_t end_sector)
 {
-	struct runs runs = { .from_sector = sector, .end_sector = sector + count };
+	size_t i;
+
+	for (i = 0; except && i < except->count; i++) {
+		uint64_t at = stale_block_sector(except, except->block[i]);
+
+		if (at >= sector && at < end_sector)
+			end_sector = at;
+	}
+	return end_sector;
+}
+
+static int keep_run(const struct dmctl_run *run, void *data)
+{
+	struct runs *runs = data;
+	uint64_t at = run->sector, end_sector = run->sector + run->count;
+
+	if (run->sector >= runs->end_sector)
+		return 1;
+	if (at < runs->from_sector)
+		at = runs->from_sector;
+	if (end_sector > runs->end_sector)
+		end_sector = runs->end_sector;
+	while (at < end_sector) {
+		uint64_t stop = next_excepted(runs->except, at, end_sector);
+
+		if (stop > at && add_run(runs, at, stop))
+			return -ENOMEM;
+		at = stop < end_sector ? stop + runs->except->block_sectors : stop;
+	}
+	return 0;
+}
+
+int ctl_release_range(const char *name, uint64_t sector, uint64_t count, const struct stale_blocks *except,
+		      uint64_t *released, uint64_t *refused)
+{
+	struct runs runs = { .from_sector = sector, .end_sector = sector + count, .except = except };
 	struct dmctl_error error = { 0 };
 	uint64_t done_sectors = 0, all_sectors = 0;
 	int err, status = EX_OK;
@@ -165,15 +195,15 @@ int ctl_release_range(const char *name, uint64_t sector, uint64_t count, uint64_
 
 	*released = *refused = 0;
 	/* Asking for the mapped runs alone keeps an almost empty disk of 20 TB from taking 20 million messages. */
-	err = dmctl_list_runs(name, 0, keep_run, &runs, &error);
+	err = dmctl_list_runs(name, sector, keep_run, &runs, &error);
 	if (err < 0) {
 		free(runs.run);
 		return err == -ENOMEM ? ctl_fail(EX_OSERR, "out of memory") : ctl_fail_dm(&error);
 	}
 	for (i = 0; i < runs.count; i++)
-		all_sectors += runs.run[i].count;
+		all_sectors += runs.run[i].end_sector - runs.run[i].sector;
 	for (i = 0; i < runs.count && !ctl_stop_signal && !status; i++) {
-		uint64_t at = runs.run[i].sector, end = at + runs.run[i].count;
+		uint64_t at = runs.run[i].sector, end = runs.run[i].end_sector;
 
 		while (at < end && !ctl_stop_signal) {
 			struct dmctl_release_answer answer;
@@ -197,12 +227,52 @@ int ctl_release_range(const char *name, uint64_t sector, uint64_t count, uint64_
 	return status;
 }
 
+/* The stamped blocks of a range stay: main must not be half stamped. */
+static void keep_stamped(struct stale *stale, const struct range *range)
+{
+	struct stale_blocks *blocks = stale->blocks;
+	size_t i, kept = 0;
+
+	for (i = 0; i < blocks->count; i++) {
+		uint64_t sector = stale_block_sector(blocks, blocks->block[i]);
+
+		if (sector < range->sector + range->count && sector + blocks->block_sectors > range->sector &&
+		    stale_has_stamp(stale, blocks->block[i]))
+			blocks->block[kept++] = blocks->block[i];
+	}
+	blocks->count = kept;
+}
+
+static int print_released(const struct ctl *ctl, const struct range *range, uint64_t released, uint64_t refused,
+			  uint64_t stamped, bool complete)
+{
+	json_t *root;
+
+	if (!ctl->json) {
+		printf("%s: released %" PRIu64 " blocks, %" PRIu64 " refused", range->name, released, refused);
+		if (stamped)
+			printf(", %" PRIu64 " stay because main is stamped there (see remapctl remove --release)", stamped);
+		puts(complete ? "" : "; stopped before the end");
+		return EX_OK;
+	}
+	root = ctl_json_new();
+	json_object_update_new(root, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "device", range->name, "sector",
+					       (json_int_t)range->sector, "count", (json_int_t)range->count,
+					       "released_blocks", (json_int_t)released, "refused_blocks",
+					       (json_int_t)refused, "stamped_blocks", (json_int_t)stamped, "complete",
+					       complete));
+	return ctl_print_json(root);
+}
+
 int ctl_release(struct ctl *ctl, char **args)
 {
+	struct dmctl_device device;
+	struct dmctl_error error;
+	struct stale stale;
 	struct range range;
-	uint64_t released, refused;
+	uint64_t released, refused, stamped;
 	bool complete;
-	int status, print_status = EX_OK;
+	int status, print_status;
 
 	status = parse_range(args, &range);
 	if (status)
@@ -211,21 +281,18 @@ int ctl_release(struct ctl *ctl, char **args)
 		printf("would release on %s: sectors %" PRIu64 "+%" PRIu64 "\n", range.name, range.sector, range.count);
 		return EX_OK;
 	}
+	if (dmctl_get(range.name, &device, &error))
+		return ctl_fail_dm(&error);
+	status = stale_open(&stale, ctl, &device);
+	if (status)
+		return status;
+	keep_stamped(&stale, &range);
+	stamped = stale.blocks->count;
 	ctl_catch_stop();
-	status = ctl_release_range(range.name, range.sector, range.count, &released, &refused);
+	status = ctl_release_range(range.name, range.sector, range.count, stale.blocks, &released, &refused);
+	stale_close(&stale);
 	complete = !status && !ctl_stop_signal;
-	if (ctl->json) {
-		json_t *root = ctl_json_new();
-
-		json_object_update_new(root, json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "device", range.name, "sector",
-						       (json_int_t)range.sector, "count", (json_int_t)range.count,
-						       "released_blocks", (json_int_t)released, "refused_blocks",
-						       (json_int_t)refused, "complete", complete));
-		print_status = ctl_print_json(root);
-	} else {
-		printf("%s: released %" PRIu64 " blocks, %" PRIu64 " refused%s\n", range.name, released, refused,
-		       complete ? "" : "; stopped before the end");
-	}
+	print_status = print_released(ctl, &range, released, refused, stamped, complete);
 	if (!status && refused)
 		status = ctl_fail(EX_UNAVAILABLE,
 				  "%s: %" PRIu64 " blocks stay on the spare: they have unread or lost sectors, or main "

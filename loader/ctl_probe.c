@@ -109,6 +109,31 @@ int ctl_probe_contents(const struct probe_device *device, uint64_t offset_sector
 	return EX_OK;
 }
 
+int ctl_probe_signatures(const struct probe_device *device, void (*seen)(uint64_t byte, void *data), void *data)
+{
+	scoped_fd fd = open(device->path, O_RDONLY | O_CLOEXEC);
+	scoped_probe probe = NULL;
+	char error[PROBE_ERROR_BYTES];
+	int got, count = 0;
+
+	probe = fd < 0 ? NULL : start_probe(fd, device, 0, error);
+	if (!probe)
+		return -EIO;
+	/* What was seen is hidden in memory, so that backups of the same kind come to light. */
+	while (!(got = blkid_do_probe(probe)) && count++ < 4 * PROBE_CONTENTS_MAX) {
+		const char *offset = NULL;
+
+		if (blkid_probe_lookup_value(probe, "SBMAGIC_OFFSET", &offset, NULL))
+			blkid_probe_lookup_value(probe, "PTMAGIC_OFFSET", &offset, NULL);
+		if (!offset)
+			continue;
+		seen(strtoull(offset, NULL, 10), data);
+		if (blkid_do_wipe(probe, 1))
+			return -EIO;
+	}
+	return got < 0 ? -EIO : 0;
+}
+
 /* Past the page cache: the target writes below it. */
 static int read_block(int fd, uint64_t sector, void *block)
 {

@@ -51,7 +51,10 @@ int ctl_probe_contents(const struct probe_device *device, uint64_t offset_sector
 		       char *error);
 int ctl_probe_super(const struct probe_device *device, uint64_t offset_sectors, struct probe_super *super, char *error);
 
-/* Makes everything that the two functions above find unrecognisable. */
+/* Calls seen with the offset of each signature on the device, backups among them. 0, or -EIO if that can't be told. */
+int ctl_probe_signatures(const struct probe_device *device, void (*seen)(uint64_t byte, void *data), void *data);
+
+/* Makes everything that the first two functions find unrecognisable. */
 int ctl_probe_wipe(const struct probe_device *device, uint64_t offset_sectors, char *error);
 
 /* Is one device the other, a part of it, or built on it (device-mapper, md, loop's are not seen)? */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* remapctl status, list. */
+#include <blkid/blkid.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -15,6 +16,10 @@
 #include "loader/client.h"
 #include "loader/ctl.h"
 #include "loader/ctl_probe.h"
+#include "loader/ctl_stale.h"
+
+/* From this on, moved blocks that lie side by side are more than signatures of a healthy disk (remapctl create). */
+#define EXTENT_SECTORS 2048
 
 static const struct {
 	const char *health;
@@ -38,12 +43,19 @@ static void kernel_name(dev_t devno, const char *word, char *name, size_t name_b
 		snprintf(name, name_bytes, "%s", word);
 }
 
-static const char *health_of(const struct dmctl_status *target)
+/* Stops at a run that tells of trouble: blocks that failed, or a whole extent that was moved before it could. */
+static int run_of_trouble(const struct dmctl_run *run, void *data)
+{
+	(void)data;
+	return run->reason != DMCTL_REASON_PROACTIVE || run->count >= EXTENT_SECTORS;
+}
+
+static const char *health_of(const char *name, const struct dmctl_status *target)
 {
 	if (target->lost_sectors || target->mode == DMCTL_MODE_FAILED || target->mode == DMCTL_MODE_NO_NEW_MAPS)
 		return "BAD";
-	if (target->mapped_blocks || target->unread_sectors || target->retired_blocks || target->fenced_copies ||
-	    target->main_state != DMCTL_MAIN_OK)
+	if (target->unread_sectors || target->retired_blocks || target->fenced_copies ||
+	    target->main_state != DMCTL_MAIN_OK || dmctl_list_runs(name, 0, run_of_trouble, NULL, NULL))
 		return "WARN";
 	return "OK";
 }
@@ -67,7 +79,7 @@ static json_t *device_json(const struct dmctl_device *device, const struct dmctl
 	kernel_name(device->spare_devno, device->table.spare_dev, spare, sizeof(spare));
 	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:I, s:I, s:I}", "device", device->name, "dm_name",
 			 device->name, "main", main, "spare", spare, "size_sectors",
-			 (json_int_t)device->table.length_sectors, "health", health_of(target), "target",
+			 (json_int_t)device->table.length_sectors, "health", health_of(device->name, target), "target",
 			 target_json(target), "spare_size_bytes",
 			 (json_int_t)((target->mapped_blocks + target->free_blocks + target->retired_blocks) *
 				      block_bytes),
@@ -242,6 +254,8 @@ static void print_details(json_t *device)
 	printf("%-20s %s\n", "spare", string_of(device, "spare", "-"));
 	ctl_format_sectors((uint64_t)number_of(device, "size_sectors"), text);
 	printf("%-20s %s\n", "size", text);
+	if (json_object_get(device, "stamped"))
+		printf("%-20s %s\n", "main is stamped", string_of(device, "stamped", "?"));
 	format_spare(device, text, sizeof(text));
 	printf("%-20s %s\n", "spare used", text);
 	if (json_object_get(device, "policy_mode"))
@@ -300,6 +314,25 @@ static int ask_devices(const struct ctl *ctl, json_t **devices, const char **sou
 	return devices_from_dm(*devices);
 }
 
+/* One sector of main is read for this; of one that does not answer, none. */
+static void add_stamped(json_t *device, const char *name)
+{
+	enum stamp_found found = STAMP_UNKNOWN;
+	struct dmctl_device known;
+	struct dmctl_status target;
+	struct stamp stamp;
+	char *path = NULL;
+
+	if (dmctl_get(name, &known, NULL) || dmctl_status(name, &target, NULL))
+		return;
+	if (target.main_state == DMCTL_MAIN_OK)
+		path = blkid_devno_to_devname(known.main_devno);
+	if (path)
+		found = stale_look(path, known.table.main_offset_sectors, known.table.length_sectors, &stamp);
+	free(path);
+	json_object_set_new(device, "stamped", json_string(stale_word(found)));
+}
+
 int ctl_status(struct ctl *ctl, char **args)
 {
 	json_t *devices = NULL, *device = NULL, *root;
@@ -310,6 +343,8 @@ int ctl_status(struct ctl *ctl, char **args)
 		device = find_device(devices, args[0]);
 		if (!device)
 			status = ctl_fail(EX_NOINPUT, "no device %s is known to %s", args[0], source);
+		else
+			add_stamped(device, args[0]);
 	}
 	if (status) {
 		json_decref(devices);

@@ -26,7 +26,6 @@
 #define SCAN_SOON_US (100 * 1000ULL) /* after a uevent: they come in swarms */
 #define SAVE_NS (300ULL * 1000 * 1000 * 1000)
 #define SETTLED_NS (600ULL * 1000 * 1000 * 1000) /* a run that goes on for so long is no crash */
-#define STATE_DIR "/var/lib/dm-remap"
 #define FREEZE_WORD "remapd.freeze" /* on the kernel command line */
 
 const char *argp_program_version = "remapd " REMAP_VERSION;
@@ -51,7 +50,7 @@ struct options {
 static struct daemon the_daemon = {
 	.pin_dir = MONITOR_PIN_DIR,
 	.policy_path = POLICY_PATH,
-	.state_dir = STATE_DIR,
+	.state_dir = REMAP_STATE_DIR,
 };
 static struct options options;
 
@@ -95,7 +94,7 @@ static const struct argp_option argp_options[] = {
 	{ "policy", KEY_POLICY, "FILE", 0, "The policy file (" POLICY_PATH "; without one there, the defaults)", 0 },
 	{ "socket", KEY_SOCKET, "PATH", 0, "Listen there (" REMAP_SOCKET_PATH ", or $" REMAP_SOCKET_ENV ")", 0 },
 	{ "group", KEY_GROUP, "NAME", 0, "Group that may use the socket (only root's)", 0 },
-	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep evidence there over restarts (" STATE_DIR "); \"\" for nowhere", 0 },
+	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep evidence there over restarts (" REMAP_STATE_DIR "); \"\" for nowhere", 0 },
 	{ "pin-dir", KEY_PIN_DIR, "DIR", 0, "Pin BPF maps and links there (" MONITOR_PIN_DIR ")", 0 },
 	{ "verbose", KEY_DEBUG, NULL, 0, "Log each slow and failed I/O and each re-read", 0 },
 	{ "once", KEY_ONCE, NULL, 0, "Start, look once, and end: for testing a set-up", 0 },

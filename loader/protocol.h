@@ -14,6 +14,9 @@
 #define REMAP_SOCKET_PATH "/run/dm-remap/remapd.sock"
 #define REMAP_SOCKET_ENV "REMAPD_SOCKET"
 
+/* What remapd and remapctl keep over restarts. */
+#define REMAP_STATE_DIR "/var/lib/dm-remap"
+
 /* Longest request line that the daemon reads, in bytes, with its newline. */
 #define REMAP_REQUEST_BYTES_MAX 4096
 

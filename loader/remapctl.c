@@ -12,6 +12,7 @@
 
 #include "loader/client.h"
 #include "loader/ctl.h"
+#include "loader/protocol.h"
 
 enum option_id {
 	OPTION_JSON = 256,
@@ -31,6 +32,8 @@ enum option_id {
 	OPTION_REWRITE_FIRST,
 	OPTION_READ_ONLY,
 	OPTION_RELEASE,
+	OPTION_NO_STAMP,
+	OPTION_STATE_DIR,
 	OPTION_SINCE,
 	OPTION_FOLLOW,
 	OPTION_OUTPUT,
@@ -54,6 +57,8 @@ static const struct option options[] = {
 	{ "rewrite-first", no_argument, NULL, OPTION_REWRITE_FIRST },
 	{ "read-only", no_argument, NULL, OPTION_READ_ONLY },
 	{ "release", no_argument, NULL, OPTION_RELEASE },
+	{ "no-stamp", no_argument, NULL, OPTION_NO_STAMP },
+	{ "state-dir", required_argument, NULL, OPTION_STATE_DIR },
 	{ "since", required_argument, NULL, OPTION_SINCE },
 	{ "follow", no_argument, NULL, OPTION_FOLLOW },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
@@ -84,15 +89,39 @@ static const struct command commands[] = {
 		"  --salvage-ms N        how long a failed read may be tried again while its caller waits\n"
 		"  --retry-ms N          least time between two attempts at an unread sector\n"
 		"  --rewrite-first       write back to MAIN what it gave at a second try, and move it only if that fails\n"
-		"  --read-only           activate read-only: nothing is written to either device\n",
+		"  --read-only           activate read-only: nothing is written to either device\n"
+		"  --no-stamp            leave main as it is: it can be mounted by itself, though that destroys data\n"
+		"  --state-dir DIR       where copies of the blocks go that main's stamp takes the place of\n"
+		"                        (default " REMAP_STATE_DIR ")\n",
 		{ OPTION_FORCE, OPTION_MAIN_ID, OPTION_MAIN_OFFSET, OPTION_SPARE_OFFSET, OPTION_STORM_BUDGET,
-		  OPTION_SALVAGE_MS, OPTION_RETRY_MS, OPTION_REWRITE_FIRST, OPTION_READ_ONLY },
+		  OPTION_SALVAGE_MS, OPTION_RETRY_MS, OPTION_REWRITE_FIRST, OPTION_READ_ONLY,
+		  OPTION_NO_STAMP, OPTION_STATE_DIR },
+	},
+	{
+		"assemble", "NAME MAIN SPARE", 3, 3, ctl_assemble, "make the device again, with all that was moved",
+		"Like create, but formats nothing. What create left unstamped is stamped.\n\n"
+		"  --force               even if main was written by itself since it was stamped\n"
+		"  --main-id ID, --main-offset N, --spare-offset N, --storm-budget N, --salvage-ms N, --retry-ms N,\n"
+		"  --rewrite-first, --read-only, --no-stamp, --state-dir DIR\n"
+		"                        as for create\n",
+		{ OPTION_FORCE, OPTION_MAIN_ID, OPTION_MAIN_OFFSET, OPTION_SPARE_OFFSET, OPTION_STORM_BUDGET,
+		  OPTION_SALVAGE_MS, OPTION_RETRY_MS, OPTION_REWRITE_FIRST, OPTION_READ_ONLY,
+		  OPTION_NO_STAMP, OPTION_STATE_DIR },
 	},
 	{
 		"remove", "NAME", 1, 1, ctl_remove, "take the device away; its mappings stay on the spare",
-		"Refused while the device is in use.\n\n"
-		"  --release             first copy every moved block back to main; refused if one can't be\n",
-		{ OPTION_RELEASE },
+		"Refused while the device is in use. Main stays stamped.\n\n"
+		"  --release             first copy every moved block back to main, take its stamp away and verify that;\n"
+		"                        refused if a block can't go back\n"
+		"  --state-dir DIR       as for create\n",
+		{ OPTION_RELEASE, OPTION_STATE_DIR },
+	},
+	{
+		"unstamp", "MAIN", 1, 1, ctl_unstamp, "give up a lost spare: put back what main's stamp replaced",
+		"The blocks become what they were when main was stamped; all else that was moved is lost. Asks first.\n\n"
+		"  --main-offset N       as for create\n"
+		"  --state-dir DIR       where the copies are\n",
+		{ OPTION_MAIN_OFFSET, OPTION_STATE_DIR },
 	},
 	{
 		"status", "[NAME]", 0, 1, ctl_status, "health, spare, what was moved and lost",
@@ -112,8 +141,9 @@ static const struct command commands[] = {
 	{
 		"release", "NAME SECTOR COUNT", 3, 3, ctl_release, "move the blocks of a range back to main",
 		"SECTOR and COUNT are sectors of 512 bytes of the remap device. Blocks with unread or lost sectors are\n"
-		"refused and stay.\n",
-		{ 0 },
+		"refused and stay, and so do those where main is stamped.\n\n"
+		"  --state-dir DIR       as for create\n",
+		{ OPTION_STATE_DIR },
 	},
 	{
 		"explain", "NAME EXTENT", 2, 2, ctl_explain, "why an extent is, or is not, to be moved",
@@ -361,6 +391,12 @@ static int set_option(struct ctl *ctl, int id, char *value)
 	case OPTION_RELEASE:
 		ctl->release_first = true;
 		break;
+	case OPTION_NO_STAMP:
+		ctl->no_stamp = true;
+		break;
+	case OPTION_STATE_DIR:
+		ctl->state_dir = value;
+		break;
 	case OPTION_FOLLOW:
 		ctl->follow = true;
 		break;
@@ -397,7 +433,7 @@ static int set_option(struct ctl *ctl, int id, char *value)
 
 int main(int argc, char **argv)
 {
-	struct ctl ctl = { .storm_budget_blocks = -1, .salvage_ms = -1, .retry_ms = -1 };
+	struct ctl ctl = { .state_dir = REMAP_STATE_DIR, .storm_budget_blocks = -1, .salvage_ms = -1, .retry_ms = -1 };
 	const char *no_color = getenv("NO_COLOR");
 	const struct command *command;
 	bool help = false;

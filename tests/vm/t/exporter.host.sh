@@ -11,7 +11,7 @@ vm_start 64M:serial=main 32M:serial=spare
 
 vm_exec 'set -e; . /project/tests/vm/lib.sh; trap - EXIT
 	load_remap
-	remapctl create data0 /dev/main /dev/spare
+	remapctl create data0 /dev/main /dev/spare --no-stamp
 	dd if=/dev/urandom of=/dev/mapper/data0 bs=1M count=64 oflag=direct status=none
 	mkdir -p /run/dm-remap
 	printf "version: 1\nmode: observe\n" >/tmp/policy.yaml

@@ -75,7 +75,7 @@ is 'no device was left' "$(dmsetup ls --target remap)" 'No devices found'
 remapctl --dry-run create r "$main" "$spare" >/tmp/out
 grep -q 'would load: 0 131072 remap .* format' /tmp/out || fail "dry run: $(cat /tmp/out)"
 is 'dry run makes nothing' "$(dmsetup ls --target remap)" 'No devices found'
-remapctl create r "$main" "$spare" >/tmp/out
+remapctl create r "$main" "$spare" --no-stamp >/tmp/out
 grep -q 'formatted' /tmp/out || fail "create: $(cat /tmp/out)"
 [[ -b /dev/mapper/r ]] || fail 'no /dev/mapper/r'
 grep -q 'main_id serial-main' <(dmsetup table r) || fail "main_id: $(dmsetup table r)"
@@ -145,7 +145,7 @@ grep -q 'main is stale without it' /tmp/err || fail "remove: $(cat /tmp/err)"
 refused 65 'another main: serial-main .this main is serial-other' create r "$other" "$spare"
 refused 65 'another main' create r "$main" "$spare" --main-id wwn-else
 before=$(fingerprint "$spare")
-remapctl --json create r "$main" "$spare" >/tmp/out
+remapctl --json create r "$main" "$spare" --no-stamp >/tmp/out
 jq -e '.formatted == false and .wiped == false' /tmp/out >/dev/null || fail "assemble: $(cat /tmp/out)"
 is 'UUID after assembling' "$(dmsetup info -c --noheadings -o uuid r)" "$uuid"
 is 'mappings after assembling' "$(remapctl --json list r | jq -c .runs)" "$mapped"
@@ -155,13 +155,13 @@ is 'main after remove --release' "$(fingerprint "$main")" "$sum"
 
 # --- wiping -------------------------------------------------------------------------------------------------------
 
-remapctl create r "$main" "$used" --force --yes >/tmp/out
+remapctl create r "$main" "$used" --force --yes --no-stamp >/tmp/out
 grep -q 'ext4.*photos.*destroyed' /tmp/out || fail "force: $(cat /tmp/out)"
 is 'data on a new spare' "$(fingerprint /dev/mapper/r)" "$sum"
 remapctl remove r
 wipefs "$used" >/tmp/out
 [[ ! -s /tmp/out ]] || fail "the spare still holds $(cat /tmp/out)"
-remapctl create r "$other" "$spare" --force --yes >/tmp/out
+remapctl create r "$other" "$spare" --force --yes --no-stamp >/tmp/out
 grep -q 'dm-remap superblock of main serial-main, destroyed' /tmp/out || fail "force: $(cat /tmp/out)"
 remapctl --read-only remove r 2>/tmp/err && fail 'remove takes no --read-only'
 remapctl remove r
@@ -171,7 +171,7 @@ remapctl remove r
 
 # --- main-offset, options -----------------------------------------------------------------------------------------
 
-remapctl create r "$main" "$used" --main-offset 2048 --force --yes --storm-budget 7 --retry-ms 250 >/dev/null
+remapctl create r "$main" "$used" --main-offset 2048 --force --yes --storm-budget 7 --retry-ms 250 --no-stamp >/dev/null
 is 'an offset' "$(dmsetup table r | cut -d" " -f1-3,5)" '0 129024 remap 2048'
 grep -q 'storm_budget 7 .*retry_ms 250\|retry_ms 250 .*storm_budget 7' <(dmsetup table r) || fail "$(dmsetup table r)"
 cmp -n 1000000 /dev/mapper/r <(tail -c +1048577 /tmp/data) || fail 'an offset reads the wrong place'
