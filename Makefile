@@ -19,6 +19,7 @@
 #
 #   INSTALL_MAN += docs/man/remapd.8         manual page
 #   INSTALL_UNITS += loader/remapd.service   systemd unit
+#   INSTALL_UDEV += loader/61-dm-remap.rules rules for udev
 #   INSTALL_CONF += loader/policy.yaml       example, to $(SYSCONFDIR)/dm-remap, never over an existing file
 #   INSTALL_DASHBOARDS += dashboards/x.json  to $(DATADIR)/dm-remap/dashboards
 #   INSTALL_COMPLETIONS += loader/x.bash-completion   to where bash looks for the completion of x
@@ -51,6 +52,7 @@ SBINDIR = $(PREFIX)/sbin
 MANDIR = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share
 UNITDIR = $(PREFIX)/lib/systemd/system
+UDEVDIR = $(PREFIX)/lib/udev/rules.d
 SYSCONFDIR = $(if $(filter /usr/local /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 
 ifeq ($(V),1)
@@ -70,6 +72,7 @@ ALL :=
 CLEAN_CHECKS :=
 INSTALL_MAN :=
 INSTALL_UNITS :=
+INSTALL_UDEV :=
 INSTALL_CONF :=
 INSTALL_DASHBOARDS :=
 INSTALL_COMPLETIONS :=
@@ -191,6 +194,7 @@ install: all
 		mkdir -p $(DESTDIR)$(UNITDIR); \
 		sed 's|@SBINDIR@|$(SBINDIR)|g' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; \
 		chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+	$(Q)$(if $(INSTALL_UDEV),$(INSTALL) -D -m 644 -t $(DESTDIR)$(UDEVDIR) $(INSTALL_UDEV))
 	$(Q)set -e; for conf in $(INSTALL_CONF); do \
 		test -e $(DESTDIR)$(SYSCONFDIR)/dm-remap/$${conf##*/} || \
 		$(INSTALL) -D -m 644 -t $(DESTDIR)$(SYSCONFDIR)/dm-remap $$conf; done
@@ -204,6 +208,7 @@ uninstall:
 	$(Q)rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(PROGRAMS)) \
 		$(foreach m,$(INSTALL_MAN),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(INSTALL_UNITS))) \
+		$(addprefix $(DESTDIR)$(UDEVDIR)/,$(notdir $(INSTALL_UDEV))) \
 		$(addprefix $(DESTDIR)$(DATADIR)/bash-completion/completions/,$(basename $(notdir $(INSTALL_COMPLETIONS))))
 	$(Q)rm -rf $(DESTDIR)$(DATADIR)/dm-remap
 
