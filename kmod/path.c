@@ -27,20 +27,28 @@ enum where {
 
 /* Counting */
 
-static void count_io(struct remap *rc, struct remap_io *io)
+static void count_io(struct remap *rc, struct remap_io *io, u8 flags)
 {
 	/* Pairs with remap_drain(): whoever sees the new epoch sees the range held. */
-	io->epoch = smp_load_acquire(&rc->epoch);
-	io->flags |= REMAP_IO_COUNTED;
-	this_cpu_inc(rc->inflight->nr[io->epoch]);
+	u8 epoch = smp_load_acquire(&rc->epoch);
+
+	this_cpu_inc(rc->inflight->nr[epoch]);
+	io->epoch = epoch;
+	io->flags = flags | REMAP_IO_COUNTED;
+}
+
+/* The flag is left as it is: for a bio that is done. */
+static void uncount_done(struct remap *rc, const struct remap_io *io)
+{
+	this_cpu_dec(rc->inflight->nr[io->epoch]);
+	if (unlikely(READ_ONCE(rc->draining)))
+		wake_up(&rc->drain_wait);
 }
 
 static void uncount_io(struct remap *rc, struct remap_io *io)
 {
 	io->flags &= ~REMAP_IO_COUNTED;
-	this_cpu_dec(rc->inflight->nr[io->epoch]);
-	if (unlikely(READ_ONCE(rc->draining)))
-		wake_up(&rc->drain_wait);
+	uncount_done(rc, io);
 }
 
 static bool epoch_is_empty(struct remap *rc, unsigned int epoch)
@@ -417,7 +425,7 @@ static noinline int map_with_care(struct remap *rc, struct bio *bio, struct rema
 		if (park(rc, bio))
 			return DM_MAPIO_SUBMITTED;
 		rcu_read_lock();
-		count_io(rc, io);
+		count_io(rc, io, io->flags);
 	}
 }
 
@@ -442,14 +450,13 @@ int remap_path_map(struct dm_target *ti, struct bio *bio)
 
 	io->iter = bio->bi_iter;
 	io->status = BLK_STS_OK;
-	io->flags = bio->bi_opf & REQ_FUA ? REMAP_IO_FUA : 0;
 	/* The engine waits for what is on its way: that must not depend on somebody who polls. */
 	bio->bi_opf &= ~REQ_POLLED;
 	if (unlikely(!nr_sectors))
 		return map_flush(rc, bio, io);
 
 	rcu_read_lock();
-	count_io(rc, io);
+	count_io(rc, io, bio->bi_opf & REQ_FUA ? REMAP_IO_FUA : 0);
 	/* As in locate(). */
 	if (unlikely(smp_load_acquire(&rc->attention)) ||
 	    !surely_on_main(rc, sector, nr_sectors))
@@ -476,7 +483,7 @@ static void submit_waiting(struct remap *rc, struct bio *bio)
 	for (;;) {
 		nr_sectors = bio_sectors(bio);
 		rcu_read_lock();
-		count_io(rc, io);
+		count_io(rc, io, io->flags);
 		where = locate(rc, is_write, remap_io_sector(rc, bio), &nr_sectors, &to);
 		rcu_read_unlock();
 		if (nr_sectors == bio_sectors(bio) && (where == ON_MAIN || where == ON_SPARE) &&
@@ -544,21 +551,26 @@ static int end_failed(struct remap *rc, struct bio *bio, struct remap_io *io, bl
 	return DM_ENDIO_INCOMPLETE;
 }
 
-int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+static noinline int end_with_care(struct remap *rc, struct bio *bio, blk_status_t error)
 {
-	struct remap *rc = ti->private;
 	struct remap_io *io = remap_io(bio);
 
-	if (likely(!*error && !(io->flags & ~(REMAP_IO_COUNTED | REMAP_IO_FUA)))) {
-		uncount_io(rc, io);
-		return DM_ENDIO_DONE;
-	}
 	if (io->flags & REMAP_IO_DONE)
 		return DM_ENDIO_DONE;
 	if (io->flags & REMAP_IO_FLUSH)
-		return end_flush(rc, io, *error);
+		return end_flush(rc, io, error);
 	if (io->flags & REMAP_IO_SPARE && op_is_write(bio_op(bio)))
 		remap_spare_written(rc);
 	uncount_io(rc, io);
-	return *error ? end_failed(rc, bio, io, *error) : DM_ENDIO_DONE;
+	return error ? end_failed(rc, bio, io, error) : DM_ENDIO_DONE;
+}
+
+int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct remap_io *io = remap_io(bio);
+
+	if (unlikely(*error || io->flags & ~(REMAP_IO_COUNTED | REMAP_IO_FUA)))
+		return end_with_care(ti->private, bio, *error);
+	uncount_done(ti->private, io);
+	return DM_ENDIO_DONE;
 }

@@ -213,9 +213,11 @@ struct remap_io {
 	struct bvec_iter iter;		/* before the target changed it */
 	blk_status_t status;		/* what the device said of it, once it failed */
 	u8 epoch;
+	union {
+		unsigned long since;	/* jiffies: in the worker's hands */
+		s64 flush_number;	/* of a flush on its way */
+	};
 	u8 flags;
-	unsigned long since;		/* jiffies: in the worker's hands */
-	s64 flush_number;		/* of a flush */
 };
 
 #define REMAP_IO_COUNTED	1	/* in the inflight count of its epoch */
