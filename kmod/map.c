@@ -141,11 +141,10 @@ int remap_map_reserve(struct remap_map *map, unsigned int nr)
 	return 0;
 }
 
-void remap_map_set(struct remap_map *map, u64 block, u32 slot)
+/* Fills cell @i, which holds @block or is the empty one that its search ends at. */
+static void map_fill(struct remap_map *map, struct remap_map_table *table, u32 i, u64 block,
+		     u32 slot)
 {
-	struct remap_map_table *table = writers_table(map);
-	u32 i = table_find(table, block);
-
 	if (table->cell[i] == CELL_EMPTY) {
 		table->nr_used++;
 		table->nr_mapped++;
@@ -154,6 +153,24 @@ void remap_map_set(struct remap_map *map, u64 block, u32 slot)
 	/* Who sees the cell must have been let through by the bit. */
 	smp_wmb();
 	WRITE_ONCE(table->cell[i], cell_make(block, slot));
+}
+
+void remap_map_set(struct remap_map *map, u64 block, u32 slot)
+{
+	struct remap_map_table *table = writers_table(map);
+
+	map_fill(map, table, table_find(table, block), block, slot);
+}
+
+u32 remap_map_insert(struct remap_map *map, u64 block, u32 slot)
+{
+	struct remap_map_table *table = writers_table(map);
+	u32 i = table_find(table, block);
+
+	if (table->cell[i] != CELL_EMPTY)
+		return table->cell[i] & SLOT_MASK;
+	map_fill(map, table, i, block, slot);
+	return REMAP_NO_SLOT;
 }
 
 void remap_map_clear(struct remap_map *map, u64 block)
@@ -187,6 +204,24 @@ u32 remap_map_lookup(const struct remap_map *map, u64 block)
 	if (!test_bit(block >> map->grain_shift, map->grains))
 		return REMAP_NO_SLOT;
 	return table_lookup(rcu_dereference(map->table), block);
+}
+
+u32 remap_map_run(const struct remap_map *map, u64 block, u32 slot, u32 max)
+{
+	const struct remap_map_table *table = rcu_dereference(map->table);
+	u32 i = table_start(table, block);
+	u32 nr;
+
+	for (nr = 1; nr < max; nr++) {
+		u64 next = block + nr;
+
+		/* Neighbours share a line of cells, if nothing was in the way. */
+		i = next & ((1 << LINE_SHIFT) - 1) ? i + 1 : table_start(table, next);
+		if (READ_ONCE(table->cell[i]) != cell_make(next, slot + nr) &&
+		    table_lookup(table, next) != slot + nr)
+			break;
+	}
+	return nr;
 }
 
 u64 remap_map_next(const struct remap_map *map, u64 block, u64 end)

@@ -43,11 +43,23 @@ int remap_map_reserve(struct remap_map *map, unsigned int nr);
  */
 void remap_map_set(struct remap_map *map, u64 block, u32 slot);
 
+/*
+ * Sets the slot of @block if it has none, and else returns the one that it has and keeps. Otherwise
+ * like remap_map_set().
+ */
+u32 remap_map_insert(struct remap_map *map, u64 block, u32 slot);
+
 /* Forgets @block if it is mapped. Does not sleep. */
 void remap_map_clear(struct remap_map *map, u64 block);
 
 /* The slot of @block, or REMAP_NO_SLOT. Inside rcu_read_lock(). */
 u32 remap_map_lookup(const struct remap_map *map, u64 block);
+
+/*
+ * How many blocks from @block on, at most @max, are mapped to @slot and the slots that follow it.
+ * @block is known to be. Inside rcu_read_lock().
+ */
+u32 remap_map_run(const struct remap_map *map, u64 block, u32 slot, u32 max);
 
 /* The first mapped block in [@block, @end), or @end. Inside rcu_read_lock(). */
 u64 remap_map_next(const struct remap_map *map, u64 block, u64 end);

@@ -223,11 +223,10 @@ static enum where locate_mapped(struct remap *rc, bool is_write, sector_t sector
 	unsigned int at = sector & (remap_block_sectors(rc) - 1);
 	u64 block = sector >> rc->block_shift;
 	u64 last = (sector + *nr_sectors - 1) >> rc->block_shift;
-	u32 nr = 1;
+	u32 nr = remap_map_run(&rc->map, block, slot,
+			       min_t(u64, last - block + 1,
+				     REMAP_SLOTS_PER_GROUP - slot % REMAP_SLOTS_PER_GROUP));
 
-	while (block + nr <= last && (slot + nr) % REMAP_SLOTS_PER_GROUP &&
-	       remap_map_lookup(&rc->map, block + nr) == slot + nr)
-		nr++;
 	*nr_sectors = min_t(sector_t, *nr_sectors, run_end(rc, block + nr) - sector);
 	*to = remap_slot_sector(rc, slot) + at;
 	if (test_bit(REMAP_ATT_MASKS, &rc->attention)) {
