@@ -94,9 +94,7 @@ static int load_entry(struct remap *rc, u32 slot, u64 word, u32 unread, u32 lost
 	r = remap_map_reserve(&rc->map, 1);
 	if (r)
 		return r;
-	rcu_read_lock();
-	other = remap_map_lookup(&rc->map, block);
-	rcu_read_unlock();
+	other = remap_map_insert(&rc->map, block, slot);
 	if (other != REMAP_NO_SLOT) {
 		u32 loser = slot;
 
@@ -113,10 +111,9 @@ static int load_entry(struct remap *rc, u32 slot, u64 word, u32 unread, u32 lost
 		if (r)
 			return r;
 	} else {
-		remap_map_set(&rc->map, block, slot);
 		atomic64_inc(&rc->count.mapped_blocks);
 	}
-	return remap_masks_set(rc, slot, unread, lost);
+	return unread | lost ? remap_masks_set(rc, slot, unread, lost) : 0;
 }
 
 static void unfence(struct remap *rc, u32 index, unsigned int i, unsigned int copy)
@@ -133,8 +130,8 @@ static void unfence(struct remap *rc, u32 index, unsigned int i, unsigned int co
 
 /*
  * Writes the right copy, which is in the first half of meta_buf, over those that are not like it.
- * A fenced copy gets another chance. The superblock forgets its fence at the end of loading; a
- * crash before that loses nothing.
+ * A fenced copy gets another chance. The superblock forgets its fence before anything else is
+ * written to the block, or a cut write of the other copy would leave none that counts.
  */
 static int group_repair(struct remap *rc, u32 index, const u64 stale[2])
 {
@@ -275,8 +272,18 @@ int remap_meta_load(struct remap *rc)
 	r = grow_last_block(rc);
 	if (r)
 		return r;
-	/* The loser of a pair must be gone from the disk before its block can move again. */
 	rc->reason = "the spare can't be written";
+	if (rc->read_only) {
+		/* What would be mended is right in memory, and nothing moves. */
+		WRITE_ONCE(rc->meta_dirty, false);
+		return 0;
+	}
+	if (rc->super_copies < 2) {
+		r = remap_super_write(rc);
+		if (r)
+			return r;
+	}
+	/* The loser of a pair must be gone from the disk before its block can move again. */
 	r = rc->meta_dirty ? remap_meta_commit(rc, &touched) : 0;
 	if (r)
 		return r;
@@ -289,7 +296,7 @@ int remap_meta_load(struct remap *rc)
 		memcpy(rc->super.main_id, rc->main_id, sizeof(rc->main_id));
 		rc->super_copies = 0;
 	}
-	return rc->super_copies < 2 && !rc->read_only ? remap_super_write(rc) : 0;
+	return rc->super_copies < 2 ? remap_super_write(rc) : 0;
 }
 
 int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block,

@@ -50,6 +50,7 @@ int remap_super_write(struct remap *rc)
 	remap_super_encode(rc->super_buf, &rc->super);
 	a = super_write_copy(rc, REMAP_SUPER_A_SECTOR);
 	b = super_write_copy(rc, REMAP_SUPER_B_SECTOR);
+	rc->super_copies = !a + !b;
 	return a && b ? -EIO : 0;
 }
 

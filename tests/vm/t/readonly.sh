@@ -20,6 +20,9 @@ blkio /dev/mapper/r write 2003 7 2
 listed=$(runs_of r)
 dmsetup remove r
 
+# The place that a block was about to leave when the power went: the newer one, which is listed, has generation 0.
+spare-edit "$spare" entry 0 200 250 1 3 0xffff 0 0
+
 # One copy of each superblock and metadata block is bad as well, which would be mended otherwise.
 dd if=/dev/zero of="$spare" bs=4096 count=1 oflag=direct status=none
 before=$(checksums "$main" "$spare")
