@@ -295,7 +295,7 @@ void io_fill(struct files *files)
 
 void io_check_all(struct files *files)
 {
-	struct op op = { .kind = READ, .note = "final check" };
+	struct op op = { .kind = READ, .number = UINT32_MAX, .note = "final check" };
 
 	for (op.sector = 0; op.sector < t.sectors; op.sector += op.count) {
 		op.count = t.sectors - op.sector < MAX_IO_SECTORS ? t.sectors - op.sector : MAX_IO_SECTORS;
