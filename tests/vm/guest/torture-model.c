@@ -174,7 +174,8 @@ static void acknowledged(struct sector *s, struct op *op)
 		s->on_spare = stamp;
 	if (throughout(&s->at[MAIN], BAD, op->start) || throughout(&s->at[MAIN], GOOD, op->start))
 		s->may_be_unread = false;
-	if (s->maybe_lost < op->start)
+	/* While an outage begins, what was written is there already and may still become unreadable. */
+	if (s->maybe_lost < op->start && s->at[SPARE].health != MAYBE)
 		s->maybe_lost = 0;
 }
 
