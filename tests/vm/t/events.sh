@@ -45,13 +45,16 @@ spare=$(mkloop 2)
 with_errors "$main" | dmsetup create lower
 remap_create r /dev/mapper/lower "$spare" format
 blkio /dev/mapper/r write 0 32768 1
-with_errors "$main" 1003+1 2003+1 | swap_table lower
+with_errors "$main" 1003+1 1011+1 | swap_table lower
 
 echo >$trace/trace
 raises 'a rescue' blkio /dev/mapper/r write 1000 8 2
-raises 'a salvage' reading_fails 2000
-raises 'a message' dmsetup message r 0 remap 3000 8
-raises_event 'a release' dmsetup message r 0 release 3000 8
+raises 'a salvage' reading_fails 1008
+raises 'a message' dmsetup message r 0 remap 1016 8
+# Side by side on the spare too, and still not one line.
+is 'the list' "$(dmsetup message r 0 list | awk 'NR == 1 { first = $3 } { print $1, $2, $3 - first, $6 }' | xargs)" \
+	'1000 8 0 rescue 1008 8 8 salvage 1016 8 16 proactive'
+raises_event 'a release' dmsetup message r 0 release 1016 8
 for reason in 1 2 3; do	# rescue, salvage, proactive
 	grep -q "dm_remap_relocate: .* reason $reason " $trace/trace || fail "no tracepoint of reason $reason: $(grep dm_remap $trace/trace)"
 done
@@ -71,7 +74,7 @@ raises 'a full spare' refused relocate r 20000 8192
 expect_status r mode=no-new-maps free_blocks=0
 grep -q 'dm_remap_mode: ' $trace/trace || fail 'no tracepoint of a mode'
 blkio /dev/mapper/r check 8192 64 1
-with_errors "$main" 31003+1 2003+1 | swap_table lower
+with_errors "$main" 31003+1 | swap_table lower
 [[ $(blkio /dev/mapper/r write 31000 8 2) == 'EIO 31000 8 write' ]] || fail 'a write that nothing could take was acknowledged'
 raises 'room again' dmsetup message r 0 release 8192 80
 expect_status r mode=rw
