@@ -151,7 +151,7 @@ all: $(GENERATED) $(ALL)
 
 # --- tests and demo ---------------------------------------------------------------------------------------------
 
-.PHONY: deps test mutants soak demo vm-shell check-style clean install uninstall help
+.PHONY: deps test mutants soak bench-target demo vm-shell check-style clean install uninstall help
 
 deps:
 	$(Q)tests/deps
@@ -168,6 +168,10 @@ mutants: deps
 soak: deps
 	$(Q)$(MAKE) $(quiet_make) all
 	$(Q)tests/soak $(RUNS)
+
+bench-target: deps
+	$(Q)$(MAKE) $(quiet_make) all
+	$(Q)bench/target $(MEASURES)
 
 demo: deps
 	$(Q)$(MAKE) $(quiet_make) all
@@ -219,6 +223,7 @@ help:
 		'make test        installs what testing needs, builds, runs every test (TESTS="name ..." chooses)' \
 		'make mutants     breaks the module in many ways and lets the tests notice (MUTANTS="name ..." chooses; hours)' \
 		'make soak        the long runs, hours of them, going on where they were stopped (RUNS="name ..." chooses)' \
+		'make bench-target what an I/O costs through the target, beside its peers (MEASURES="name ..." chooses)' \
 		'make vm-shell    a shell in a virtual machine with the module and the programs at hand' \
 		'make kmod        the kernel module only, for the kernel KERNEL=$(KERNEL)' \
 		'make deps        installs the Debian packages of tests/packages that are missing' \
