@@ -326,7 +326,7 @@ vm_console() {
 
 # vm_check_log [EXPECTED-REGEX] : prints the lines of the kernel's log that no test may cause; returns 1 if any.
 vm_check_log() {
-	local bad='BUG|WARNING|Oops|KASAN|KFENCE|UBSAN|KCSAN|kernel panic|general protection|soft lockup|hard LOCKUP'
+	local bad='\<BUG|WARNING|Oops|KASAN|KFENCE|UBSAN|KCSAN|kernel panic|general protection|soft lockup|hard LOCKUP'
 	bad+='|blocked for more than|possible circular locking|possible recursive|possible irq lock inversion'
 	bad+='|suspicious RCU usage|detected stalls?|self-detected stall|bad page state|list_(add|del) corruption'
 	bad+='|unable to handle|kmemleak|refcount_t:|held lock freed|inconsistent lock state|scheduling while atomic'
