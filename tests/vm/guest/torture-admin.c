@@ -118,18 +118,15 @@ bool admin_find_run(uint64_t from, struct run *run)
 /* The first mapped block of [@at, @end) with sectors that don't read; @at if there is none. */
 static uint64_t first_trouble(uint64_t at, uint64_t end)
 {
-	uint64_t begin = at;
+	uint64_t next = at;
 	struct run run;
 
-	while (at < end && admin_find_run(at, &run) && run.sector < end) {
-		if (run.troubled && run.count <= block_sectors)
+	while (next < end && admin_find_run(next, &run) && run.sector < end) {
+		if (run.troubled)
 			return run.sector;
-		/* Some blocks of a run: a list from within begins with the next block. */
-		if (run.sector > at)
-			at = run.sector;
-		at = run.troubled ? at + block_sectors : run.sector + run.count;
+		next = run.sector + run.count;
 	}
-	return begin;
+	return at;
 }
 
 /* What a message said of a range where the model knows of no trouble. */

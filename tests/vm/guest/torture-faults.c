@@ -306,7 +306,7 @@ static void outage(struct op *op)
 /* A table with some slow segments, or none. */
 static void slow_step(struct op *op, unsigned int segments)
 {
-	char lines[SLOW_MAX * 2 * 100 + 200];
+	char lines[SLOW_MAX * 3 * 100 + 200];
 	uint64_t part = slow_sectors / (SLOW_MAX + 1) / SLOW_SECTORS_MAX * SLOW_SECTORS_MAX;
 	uint64_t at = 0;
 	size_t used = 0;
@@ -320,12 +320,15 @@ static void slow_step(struct op *op, unsigned int segments)
 
 		start -= start % t.unit_sectors;
 		count += -count % t.unit_sectors;
-		used += snprintf(lines + used, sizeof(lines) - used,
-				 "%llu %llu linear %s %llu\n%llu %llu delay %s %llu %llu\n", (unsigned long long)at,
-				 (unsigned long long)(start - at), slow_dev, (unsigned long long)(slow_offset + at),
+		used += snprintf(lines + used, sizeof(lines) - used, "%llu %llu linear %s %llu\n", (unsigned long long)at,
+				 (unsigned long long)(start - at), slow_dev, (unsigned long long)(slow_offset + at));
+		/* Reads, and apart from them writes: so that one may overtake the other. */
+		used += snprintf(lines + used, sizeof(lines) - used, "%llu %llu delay %s %llu %llu %s %llu %llu\n",
 				 (unsigned long long)start, (unsigned long long)count, slow_dev,
 				 (unsigned long long)(slow_offset + start),
-				 (unsigned long long)(1 + choose(op, SLOW_MS_MAX)));
+				 (unsigned long long)choose(op, SLOW_MS_MAX + 1), slow_dev,
+				 (unsigned long long)(slow_offset + start),
+				 (unsigned long long)choose(op, SLOW_MS_MAX + 1));
 		at = start + count;
 	}
 	snprintf(lines + used, sizeof(lines) - used, "%llu %llu linear %s %llu", (unsigned long long)at,
