@@ -77,7 +77,7 @@ INSTALL_CONF :=
 INSTALL_DASHBOARDS :=
 INSTALL_COMPLETIONS :=
 FRAGMENTS := $(wildcard bpf/build.mk loader/build.mk exporter/build.mk dashboards/build.mk docs/build.mk \
-	tests/unit/build.mk tests/native/build.mk tests/vm/guest/build.mk bench/build.mk)
+	tests/unit/build.mk tests/native/build.mk tests/crash/build.mk tests/vm/guest/build.mk bench/build.mk)
 
 .PHONY: all
 all:

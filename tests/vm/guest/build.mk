@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Programs that the tests run inside the virtual machine; never installed.
 
-GUEST_PROGRAMS := blkio dmctl-calls dmsay hammer hog powercut spare-edit torture
+GUEST_PROGRAMS += blkio dmctl-calls dmsay hammer hog powercut spare-edit torture
 blkio_GUEST_SRCS := tests/vm/guest/blkio.c tests/vm/guest/pattern.c
 dmctl-calls_GUEST_SRCS := tests/vm/guest/dmctl-calls.c loader/dmctl.c loader/dmctl_parse.c
 dmctl-calls_GUEST_PKGS := devmapper
-dmsay_GUEST_SRCS := tests/vm/guest/dmsay.c
+dmsay_GUEST_SRCS := tests/vm/guest/dmsay.c tests/vm/guest/message.c
 hammer_GUEST_SRCS := tests/vm/guest/hammer.c tests/vm/guest/pattern.c
 hog_GUEST_SRCS := tests/vm/guest/hog.c
 powercut_GUEST_SRCS := tests/vm/guest/powercut.c tests/vm/guest/pattern.c

@@ -8,41 +8,26 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/dm-ioctl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sysexits.h>
 
-#define IOCTL_BYTES 65536
+#include "tests/vm/guest/message.h"
+
+#define ANSWER_BYTES 65536
 
 static int say(int fd, const char *name, const char *line)
 {
-	static char memory[IOCTL_BYTES] __attribute__((aligned(8)));
-	struct dm_ioctl *dmi = (struct dm_ioctl *)memory;
-	struct dm_target_msg *msg = (struct dm_target_msg *)(dmi + 1);
-	char *p;
+	static char answer[ANSWER_BYTES];
+	int error = dm_message(fd, name, line, answer, sizeof(answer));
+	const char *p = answer;
 
-	memset(memory, 0, sizeof(memory));
-	dmi->version[0] = DM_VERSION_MAJOR;
-	dmi->data_size = sizeof(memory);
-	dmi->data_start = sizeof(*dmi);
-	snprintf(dmi->name, sizeof(dmi->name), "%s", name);
-	strcpy(msg->message, line);
-	if (ioctl(fd, DM_TARGET_MSG, dmi) != 0) {
-		const char *error = strerrorname_np(errno);
+	if (error) {
+		const char *error_name = strerrorname_np(error);
 
-		puts(error ? error : "error");
+		puts(error_name ? error_name : "error");
 		return 1;
 	}
-	if (!(dmi->flags & DM_DATA_OUT_FLAG)) {
-		puts("");
-		return 0;
-	}
-	p = memory + dmi->data_start;
-	while (*p && p[strlen(p) - 1] == '\n')
-		p[strlen(p) - 1] = '\0';
 	for (; *p; p++) {
 		if (*p == '\n')
 			fputs("; ", stdout);

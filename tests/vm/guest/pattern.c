@@ -72,6 +72,17 @@ int pattern_generation(const void *buf, uint64_t seed, uint64_t sector, uint32_t
 	return pattern_is(buf, seed, sector, *generation) ? 0 : -1;
 }
 
+int pattern_identify(const void *buf, uint64_t seed, uint64_t *sector, uint32_t *generation)
+{
+	uint64_t word[HEADER_WORDS];
+
+	memcpy(word, buf, sizeof(word));
+	if (word[0] != MAGIC)
+		return -1;
+	*sector = word[1];
+	return pattern_generation(buf, seed, *sector, generation);
+}
+
 const char *pattern_describe(const void *buf, char *text, size_t text_bytes)
 {
 	uint64_t word[SECTOR_WORDS];

@@ -25,6 +25,9 @@ int pattern_is(const void *buf, uint64_t seed, uint64_t sector, uint32_t generat
  */
 int pattern_generation(const void *buf, uint64_t seed, uint64_t sector, uint32_t *generation);
 
+/* Whose data one sector of data is. Returns 0 and sets *sector and *generation, or -1: it is whole data of none. */
+int pattern_identify(const void *buf, uint64_t seed, uint64_t *sector, uint32_t *generation);
+
 /* Says in words what one sector of data is; for messages about wrong data. */
 const char *pattern_describe(const void *buf, char *text, size_t text_bytes);
 

@@ -33,6 +33,7 @@ static const struct {
 	FIELD(version), FIELD(compat), FIELD(ro_compat), FIELD(incompat), FIELD(block_sectors), FIELD(sequence),
 	FIELD(main_sectors), FIELD(main_offset_sectors), FIELD(unit_sectors), FIELD(nr_groups_initialised),
 	FIELD(nr_segments), FIELD(nr_fenced), FIELD(segment[0].start_sector), FIELD(segment[0].nr_sectors),
+	FIELD(segment[1].start_sector), FIELD(segment[1].nr_sectors), FIELD(segment[2].start_sector), FIELD(segment[2].nr_sectors),
 	FIELD(fenced[0]),
 };
 
