@@ -2,7 +2,7 @@
 
 # A spare offline: pure but for spare_device.c.
 SPARE_SRCS := loader/spare_read.c loader/spare_check.c loader/spare_text.c loader/spare_dump.c loader/spare_dump_read.c \
-	kmod/format.c
+	loader/spare_write.c loader/spare_repair.c loader/spare_restore.c loader/spare_grow.c kmod/format.c
 
 PROGRAMS += remapctl
 remapctl_SRCS := loader/remapctl.c loader/ctl_plan.c loader/ctl_create.c loader/ctl_remove.c loader/ctl_probe.c \

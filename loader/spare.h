@@ -10,6 +10,7 @@
  *   spare_check.c   the whole spare: findings, verdict, map
  *   spare_text.c    findings in words
  *   spare_dump.h    saving it all to a file, and reading that back
+ *   spare_mend.h    writing: repair, restore
  *   spare_device.h  a device or an image behind struct spare_io
  */
 #ifndef REMAP_SPARE_H

@@ -38,7 +38,8 @@ typedef bool is_whole(const void *block, const void *context);
 
 /*
  * Two copies that should be the same, neither of them whole: is there one way to put sectors of
- * both together that is? A checksum that fits by chance has 256 tries of 2^-32 each.
+ * both together that is? What can't be read of either is zero, as most of a metadata block is. A
+ * checksum that fits by chance has 256 tries of 2^-32 each.
  */
 static bool piece_together(const void *const copy[2], const unsigned int missing[2],
 			   is_whole *whole, const void *context, void *out)
@@ -47,8 +48,6 @@ static bool piece_together(const void *const copy[2], const unsigned int missing
 	unsigned int from_b, open = 0, at;
 	bool found = false;
 
-	if (missing[0] & missing[1])
-		return false;
 	for (at = 0; at < REMAP_META_SECTORS; at++)
 		if (!((missing[0] | missing[1]) & 1u << at) &&
 		    memcmp((const char *)copy[0] + at * SECTOR_BYTES,

@@ -44,3 +44,18 @@ spare_dump_test_PKGS := jansson
 UNIT_TESTS += stale
 stale_test_SRCS := tests/unit/stale.c loader/stamp.c loader/stale_places.c kmod/format.c
 stale_test_PKGS := blkid
+
+UNIT_TESTS += spare_repair
+spare_repair_test_SRCS := tests/unit/spare_repair.c tests/unit/spare_broken.c tests/unit/spare_image.c $(SPARE_SRCS)
+spare_repair_test_PKGS := jansson
+
+UNIT_TESTS += spare_restore
+spare_restore_test_SRCS := tests/unit/spare_restore.c tests/unit/spare_broken.c tests/unit/spare_image.c $(SPARE_SRCS)
+spare_restore_test_PKGS := jansson
+
+UNIT_TESTS += badmap
+badmap_test_SRCS := tests/unit/badmap.c loader/badmap.c
+
+UNIT_TESTS += spare_grow
+spare_grow_test_SRCS := tests/unit/spare_grow.c tests/unit/spare_broken.c tests/unit/spare_image.c $(SPARE_SRCS)
+spare_grow_test_PKGS := jansson

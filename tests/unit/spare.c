@@ -245,6 +245,15 @@ static void pieced_blocks(void **state)
 			EXPECT_GONE(&image, SPARE_META_GONE);
 			image_free(&image);
 		}
+	/* A sector that neither copy has, but that was zero. */
+	image_make_used(&image);
+	image_mark_bad(&image, image_meta_sector(&image, 1, 0) + 6, 1);
+	image_mark_bad(&image, image_meta_sector(&image, 1, 1) + 6, 2);
+	EXPECT_PIECED(&image, SPARE_META_PIECED);
+	image_mark_bad(&image, image_meta_sector(&image, 1, 0), 1);
+	image_mark_bad(&image, image_meta_sector(&image, 1, 1), 1);
+	EXPECT_GONE(&image, SPARE_META_GONE);
+	image_free(&image);
 	image_make_used(&image);
 	memset((uint8_t *)image_meta(&image, 0, 0) + 512, 0xee, 2048);
 	memset((uint8_t *)image_meta(&image, 0, 1), 0xff, 512);
