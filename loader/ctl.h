@@ -29,6 +29,13 @@ struct ctl {
 	const char *state_dir; /* where copies of stamped blocks are kept */
 	const char *main_id; /* NULL: find one */
 	const char *output; /* NULL: stdout */
+	const char *save; /* where a spare's metadata goes before it is changed; NULL: nowhere */
+	bool accept_stale;
+	bool older;
+	bool foreign;
+	const char *import; /* NULL: nothing */
+	bool badblocks;
+	unsigned int block_bytes; /* of lists of bad blocks */
 	uint64_t main_offset_sectors;
 	uint64_t spare_offset_sectors;
 	uint64_t since;
@@ -52,6 +59,10 @@ int ctl_events(struct ctl *ctl, char **args);
 int ctl_policy(struct ctl *ctl, char **args);
 int ctl_check(struct ctl *ctl, char **args);
 int ctl_dump(struct ctl *ctl, char **args);
+int ctl_repair(struct ctl *ctl, char **args);
+int ctl_restore(struct ctl *ctl, char **args);
+int ctl_export(struct ctl *ctl, char **args);
+int ctl_grow(struct ctl *ctl, char **args);
 
 /* One line on stderr, "remapctl: ..."; returns status. */
 int ctl_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -79,6 +90,13 @@ extern volatile sig_atomic_t ctl_stop_signal;
 void ctl_catch_stop(void);
 
 struct stale_blocks;
+
+/*
+ * Moves the blocks of a range to the spare (ctl_move.c), with progress on a terminal. 0 or a negative errno; what was done
+ * is added to *sum, and its next_sector is where this range ended.
+ */
+int ctl_remap_range(const char *name, uint64_t sector, uint64_t count, struct dmctl_remap_answer *sum,
+		    struct dmctl_error *error);
 
 /*
  * Moves the mapped blocks of a range back to main (ctl_move.c), except some (NULL: none). Progress goes to stderr if that is

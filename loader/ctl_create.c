@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "loader/ctl_badmap.h"
 #include "loader/ctl_plan.h"
 
 static void print_plan(const struct plan *plan)
@@ -53,7 +54,8 @@ static json_t *contents_json(const struct probe_contents *contents)
 	return list;
 }
 
-static int print_created(const struct ctl *ctl, const struct plan *plan, const char *uuid)
+/* @import: what came of --import, or NULL; taken. */
+static int print_created(const struct ctl *ctl, const struct plan *plan, const char *uuid, json_t *import)
 {
 	char params[1024], path[DMCTL_NAME_BYTES + 16];
 	json_t *root;
@@ -62,12 +64,15 @@ static int print_created(const struct ctl *ctl, const struct plan *plan, const c
 	if (dmctl_format_table(&plan->table, plan->format_spare, params, sizeof(params)) < 0)
 		*params = '\0';
 	if (!ctl->json) {
+		json_decref(import);
 		if (ctl->dry_run)
 			printf("would load: 0 %" PRIu64 " " DMCTL_TARGET " %s\n", plan->table.length_sectors, params);
 		else if (plan->stale.stamped_blocks)
 			printf("%s is ready; main is stamped, copies are in %s/%s.main\n", path, ctl->state_dir, uuid);
 		else
 			printf("%s is ready\n", path);
+		if (ctl->dry_run && ctl->import)
+			printf("would move: %" PRIu64 " sectors of %s\n", plan->import.sectors, ctl->import);
 		return EX_OK;
 	}
 	root = ctl_json_new();
@@ -80,6 +85,7 @@ static int print_created(const struct ctl *ctl, const struct plan *plan, const c
 					       contents_json(&plan->spare_contents)));
 	json_object_update_new(root, json_pack("{s:I, s:I}", "stamped_blocks", (json_int_t)plan->stale.stamped_blocks,
 					       "unstamped_blocks", (json_int_t)plan->stale.left_blocks));
+	json_object_set_new(root, "import", import ? import : json_null());
 	return ctl_print_json(root);
 }
 
@@ -149,12 +155,13 @@ static int create(const struct ctl *ctl, struct plan *plan)
 {
 	char uuid[37] = "", question[PATH_MAX + 64], error[PROBE_ERROR_BYTES];
 	struct dmctl_error dm_error;
-	int status;
+	json_t *import = NULL;
+	int status, import_status = EX_OK;
 
 	if (!ctl->json)
 		print_plan(plan);
 	if (ctl->dry_run)
-		return print_created(ctl, plan, uuid);
+		return print_created(ctl, plan, uuid, NULL);
 	if (plan->wipe_spare) {
 		snprintf(question, sizeof(question), "What %s holds will be destroyed.", plan->spare.path);
 		status = ctl_confirm(ctl, question);
@@ -169,7 +176,12 @@ static int create(const struct ctl *ctl, struct plan *plan)
 	status = name_device(ctl, plan, uuid);
 	if (!status)
 		status = mark(ctl, plan);
-	return status ? status : print_created(ctl, plan, uuid);
+	if (status)
+		return status;
+	if (ctl->import)
+		import_status = ctl_import_move(ctl, plan->name, plan->table.length_sectors, &plan->import, &import);
+	status = print_created(ctl, plan, uuid, import);
+	return import_status ? import_status : status;
 }
 
 int ctl_create(struct ctl *ctl, char **args)
@@ -179,9 +191,12 @@ int ctl_create(struct ctl *ctl, char **args)
 
 	if (!plan)
 		return ctl_fail(EX_OSERR, "out of memory");
-	status = ctl_make_plan(ctl, args, plan);
+	status = ctl_import_read(ctl, &plan->import);
+	if (!status)
+		status = ctl_make_plan(ctl, args, plan);
 	if (!status)
 		status = create(ctl, plan);
+	badmap_free(&plan->import);
 	free(plan);
 	return status;
 }
@@ -209,7 +224,7 @@ static int complete(const struct ctl *ctl, char **args, struct plan *plan, const
 	status = name_device(ctl, plan, uuid);
 	if (!status && !device->read_only)
 		status = mark(ctl, plan);
-	return status ? status : print_created(ctl, plan, uuid);
+	return status ? status : print_created(ctl, plan, uuid, NULL);
 }
 
 int ctl_assemble(struct ctl *ctl, char **args)

@@ -85,13 +85,34 @@ static int print_remapped(const struct ctl *ctl, const struct range *range, cons
 	return ctl_print_json(root);
 }
 
+int ctl_remap_range(const char *name, uint64_t sector, uint64_t count, struct dmctl_remap_answer *sum,
+		    struct dmctl_error *error)
+{
+	struct dmctl_remap_answer answer;
+	int err = 0;
+
+	sum->next_sector = sector;
+	while (sum->next_sector < sector + count && !ctl_stop_signal) {
+		err = dmctl_remap(name, sum->next_sector, sector + count - sum->next_sector, &answer, error);
+		if (err)
+			break;
+		sum->moved_blocks += answer.moved_blocks;
+		sum->already_mapped_blocks += answer.already_mapped_blocks;
+		sum->unread_sectors += answer.unread_sectors;
+		/* Blocks are moved whole: the answer may be beyond the range. */
+		sum->next_sector = answer.next_sector < sector + count ? answer.next_sector : sector + count;
+		show_progress("moving", sum->next_sector - sector, count);
+	}
+	end_progress();
+	return err;
+}
+
 int ctl_remap(struct ctl *ctl, char **args)
 {
-	struct dmctl_remap_answer sum = { 0 }, answer;
+	struct dmctl_remap_answer sum = { 0 };
 	struct dmctl_error error = { 0 };
 	struct range range;
-	uint64_t end_sector;
-	int status, err = 0;
+	int status, err;
 
 	status = parse_range(args, &range);
 	if (status)
@@ -101,20 +122,8 @@ int ctl_remap(struct ctl *ctl, char **args)
 		return EX_OK;
 	}
 	ctl_catch_stop();
-	end_sector = range.sector + range.count;
-	sum.next_sector = range.sector;
-	while (sum.next_sector < end_sector && !ctl_stop_signal) {
-		err = dmctl_remap(range.name, sum.next_sector, end_sector - sum.next_sector, &answer, &error);
-		if (err)
-			break;
-		sum.moved_blocks += answer.moved_blocks;
-		sum.already_mapped_blocks += answer.already_mapped_blocks;
-		sum.unread_sectors += answer.unread_sectors;
-		sum.next_sector = answer.next_sector;
-		show_progress("moving", sum.next_sector - range.sector, range.count);
-	}
-	end_progress();
-	status = print_remapped(ctl, &range, &sum, sum.next_sector >= end_sector);
+	err = ctl_remap_range(range.name, range.sector, range.count, &sum, &error);
+	status = print_remapped(ctl, &range, &sum, sum.next_sector >= range.sector + range.count);
 	if (err && !(err == -EINTR && ctl_stop_signal))
 		return ctl_fail_dm(&error);
 	return status ? status : stopped_status();

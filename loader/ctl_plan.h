@@ -3,6 +3,7 @@
 #ifndef REMAP_CTL_PLAN_H
 #define REMAP_CTL_PLAN_H
 
+#include "loader/badmap.h"
 #include "loader/ctl.h"
 #include "loader/ctl_probe.h"
 #include "loader/ctl_stale.h"
@@ -16,6 +17,7 @@ struct plan {
 	struct probe_contents spare_contents;
 	struct probe_super super;
 	struct dmctl_table table;
+	struct badmap import; /* of create */
 	bool format_spare;
 	bool wipe_spare;
 	enum stamp_found stamp_found;
@@ -23,7 +25,7 @@ struct plan {
 	struct stale_result stale;
 };
 
-/* args: NAME MAIN SPARE. plan: all zero but for assemble. Changes nothing. A sysexits status; has said what is refused. */
+/* args: NAME MAIN SPARE. plan: all zero but for assemble and import. Changes nothing. A sysexits status; has said what is refused. */
 int ctl_make_plan(const struct ctl *ctl, char **args, struct plan *plan);
 
 #endif

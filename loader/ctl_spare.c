@@ -26,7 +26,7 @@ static void show_progress(uint64_t done, uint64_t all)
 		fputs("\r\033[K", stderr);
 }
 
-int ctl_spare_open(const struct ctl *ctl, const char *path, enum spare_access access,
+int ctl_spare_open(const struct ctl *ctl, const char *path, enum spare_access access, bool untraced,
 		   struct spare_device *device, struct spare *spare)
 {
 	char error[SPARE_ERROR_BYTES];
@@ -39,7 +39,7 @@ int ctl_spare_open(const struct ctl *ctl, const char *path, enum spare_access ac
 			path, device->used_by);
 	if (spare_check(&device->io, spare, show_progress))
 		status = ctl_fail(EX_OSERR, "out of memory");
-	else if (!spare->found)
+	else if (!spare->found && !untraced)
 		status = ctl_fail(EX_DATAERR,
 				  "%s holds no trace of a dm-remap spare (one that starts elsewhere needs "
 				  "--spare-offset)",
@@ -187,7 +187,7 @@ int ctl_check(struct ctl *ctl, char **args)
 {
 	struct spare_device device;
 	struct spare spare;
-	int status = ctl_spare_open(ctl, args[0], SPARE_LOOK, &device, &spare);
+	int status = ctl_spare_open(ctl, args[0], SPARE_LOOK, false, &device, &spare);
 	int print_status = EX_OK;
 	json_t *root;
 
@@ -325,7 +325,7 @@ int ctl_dump(struct ctl *ctl, char **args)
 {
 	struct spare_device device;
 	struct spare spare;
-	int status = ctl_spare_open(ctl, args[0], SPARE_LOOK, &device, &spare);
+	int status = ctl_spare_open(ctl, args[0], SPARE_LOOK, false, &device, &spare);
 
 	if (status)
 		return status;

@@ -13,9 +13,10 @@
 
 /*
  * Opens @path and judges what is on it, with progress on a terminal. EX_OK: both are to be let go with
- * ctl_spare_close(). Else the status, with the reason said; so too where there is no trace of a spare.
+ * ctl_spare_close(). Else the status, with the reason said; so too where there is no trace of a spare,
+ * unless @untraced.
  */
-int ctl_spare_open(const struct ctl *ctl, const char *path, enum spare_access access,
+int ctl_spare_open(const struct ctl *ctl, const char *path, enum spare_access access, bool untraced,
 		   struct spare_device *device, struct spare *spare);
 void ctl_spare_close(struct spare_device *device, struct spare *spare);
 

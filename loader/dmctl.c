@@ -567,6 +567,22 @@ int dmctl_create(const char *name, const char *uuid, const struct dmctl_table *t
 	return 0;
 }
 
+int dmctl_reload(const char *name, const struct dmctl_table *table, bool read_only, struct dmctl_error *error)
+{
+	char params[DMCTL_PARAMS_BYTES];
+	int err, log_fd;
+
+	if (dmctl_format_table(table, false, params, sizeof(params)) < 0)
+		return fail(error, EINVAL, "main_id holds what a table line can't");
+	log_fd = kernel_log_open();
+	err = load_table(name, table, params, read_only, error);
+	if (err)
+		kernel_log_append(log_fd, error);
+	else if (log_fd >= 0)
+		close(log_fd);
+	return err ? err : dmctl_resume(name, error);
+}
+
 int dmctl_set_uuid(const char *name, const char *uuid, struct dmctl_error *error)
 {
 	scoped_task *task = NULL;

@@ -238,6 +238,12 @@ int dmctl_list_runs(const char *name, uint64_t from_sector, int (*run_seen)(cons
 int dmctl_create(const char *name, const char *uuid, const struct dmctl_table *table, bool format_spare,
 		 bool read_only, struct dmctl_error *error);
 
+/*
+ * Loads another table and makes it the live one, with a flush and without losing I/O. If the target refuses it, the
+ * device goes on with the one that it has.
+ */
+int dmctl_reload(const char *name, const struct dmctl_table *table, bool read_only, struct dmctl_error *error);
+
 /* Only for a device without one. */
 int dmctl_set_uuid(const char *name, const char *uuid, struct dmctl_error *error);
 

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "loader/badmap.h"
 #include "loader/client.h"
 #include "loader/ctl.h"
 #include "loader/protocol.h"
@@ -37,6 +38,13 @@ enum option_id {
 	OPTION_SINCE,
 	OPTION_FOLLOW,
 	OPTION_OUTPUT,
+	OPTION_SAVE,
+	OPTION_ACCEPT_STALE,
+	OPTION_OLDER,
+	OPTION_FOREIGN,
+	OPTION_IMPORT,
+	OPTION_BADBLOCKS,
+	OPTION_BLOCK_BYTES,
 };
 
 static const struct option options[] = {
@@ -62,6 +70,13 @@ static const struct option options[] = {
 	{ "since", required_argument, NULL, OPTION_SINCE },
 	{ "follow", no_argument, NULL, OPTION_FOLLOW },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
+	{ "save", required_argument, NULL, OPTION_SAVE },
+	{ "accept-stale", no_argument, NULL, OPTION_ACCEPT_STALE },
+	{ "older", no_argument, NULL, OPTION_OLDER },
+	{ "foreign", no_argument, NULL, OPTION_FOREIGN },
+	{ "import", required_argument, NULL, OPTION_IMPORT },
+	{ "badblocks", no_argument, NULL, OPTION_BADBLOCKS },
+	{ "block-bytes", required_argument, NULL, OPTION_BLOCK_BYTES },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -73,7 +88,7 @@ struct command {
 	int (*run)(struct ctl *ctl, char **args);
 	const char *summary;
 	const char *help;
-	int options[12]; /* beyond the global ones, ended by 0 */
+	int options[16]; /* beyond the global ones, ended by 0 */
 };
 
 static const struct command commands[] = {
@@ -85,6 +100,8 @@ static const struct command commands[] = {
 		"  --main-id ID          name of the main device to store and compare (default: its WWN, PARTUUID, serial)\n"
 		"  --main-offset N       first sector of MAIN that is shown (default 0)\n"
 		"  --spare-offset N      first sector of SPARE that is used, a multiple of 8 (default 0)\n"
+		"  --import FILE         move what FILE says is bad: a list of badblocks(8), or a ddrescue mapfile of MAIN\n"
+		"  --block-bytes N       what a list of badblocks(8) counts in (default 1024)\n"
 		"  --storm-budget N      blocks that one outage of the whole main may move\n"
 		"  --salvage-ms N        how long a failed read may be tried again while its caller waits\n"
 		"  --retry-ms N          least time between two attempts at an unread sector\n"
@@ -95,7 +112,7 @@ static const struct command commands[] = {
 		"                        (default " REMAP_STATE_DIR ")\n",
 		{ OPTION_FORCE, OPTION_MAIN_ID, OPTION_MAIN_OFFSET, OPTION_SPARE_OFFSET, OPTION_STORM_BUDGET,
 		  OPTION_SALVAGE_MS, OPTION_RETRY_MS, OPTION_REWRITE_FIRST, OPTION_READ_ONLY,
-		  OPTION_NO_STAMP, OPTION_STATE_DIR },
+		  OPTION_NO_STAMP, OPTION_STATE_DIR, OPTION_IMPORT, OPTION_BLOCK_BYTES },
 	},
 	{
 		"assemble", "NAME MAIN SPARE", 3, 3, ctl_assemble, "make the device again, with all that was moved",
@@ -172,6 +189,43 @@ static const struct command commands[] = {
 		"  --output FILE         write it to FILE, which must not exist\n"
 		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
 		{ OPTION_OUTPUT, OPTION_SPARE_OFFSET },
+	},
+	{
+		"repair", "SPARE", 1, 1, ctl_repair, "mend the metadata of a spare that no device uses",
+		"Writes nothing that it can't know: what is gone comes from a dump (remapctl restore), or is given up.\n"
+		"Shows what it will do and asks first. Status: that of check afterwards.\n\n"
+		"  --save FILE           save all metadata to FILE, which must not exist, before anything is written\n"
+		"  --accept-stale        give up mappings that are gone: their blocks read as they were before they moved,\n"
+		"                        and the device can only be activated read-only from then on\n"
+		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
+		{ OPTION_SAVE, OPTION_ACCEPT_STALE, OPTION_SPARE_OFFSET },
+	},
+	{
+		"restore", "SPARE DUMP", 2, 2, ctl_restore, "bring back from a dump what a spare has lost",
+		"Takes from the dump what the spare has no good copy of, or an older one. Shows what it will do and asks\n"
+		"first. Status: that of check afterwards.\n\n"
+		"  --save FILE           save all metadata to FILE, which must not exist, before anything is written\n"
+		"  --older               also from a dump that is older than the spare: the map is marked as incomplete\n"
+		"  --foreign             also onto a device that has no trace of the dump's spare, or is another\n"
+		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
+		{ OPTION_SAVE, OPTION_OLDER, OPTION_FOREIGN, OPTION_SPARE_OFFSET },
+	},
+	{
+		"grow", "NAME|SPARE", 1, 1, ctl_grow, "use what a main or a spare device has gained",
+		"NAME: the device gets the size that its main device has now, live. SPARE is a path: a spare that no device\n"
+		"uses gets the slots that its device has room for now.\n\n"
+		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
+		{ OPTION_SPARE_OFFSET },
+	},
+	{
+		"export", "NAME|SPARE", 1, 1, ctl_export, "what was moved, for ddrescue or badblocks",
+		"Prints a ddrescue mapfile of the main device: what was moved is a bad sector, the rest was not tried. SPARE is\n"
+		"a path: a spare that no device uses.\n\n"
+		"  --badblocks           print a list of blocks as badblocks(8) does\n"
+		"  --block-bytes N       what the list counts in (default 1024)\n"
+		"  --output FILE         write to FILE, which must not exist\n"
+		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
+		{ OPTION_BADBLOCKS, OPTION_BLOCK_BYTES, OPTION_OUTPUT, OPTION_SPARE_OFFSET },
 	},
 };
 
@@ -403,6 +457,30 @@ static int set_option(struct ctl *ctl, int id, char *value)
 	case OPTION_OUTPUT:
 		ctl->output = value;
 		break;
+	case OPTION_SAVE:
+		ctl->save = value;
+		break;
+	case OPTION_ACCEPT_STALE:
+		ctl->accept_stale = true;
+		break;
+	case OPTION_OLDER:
+		ctl->older = true;
+		break;
+	case OPTION_FOREIGN:
+		ctl->foreign = true;
+		break;
+	case OPTION_IMPORT:
+		ctl->import = value;
+		break;
+	case OPTION_BADBLOCKS:
+		ctl->badblocks = true;
+		break;
+	case OPTION_BLOCK_BYTES:
+		status = set_number(id, value, 1 << 20, &number);
+		if (!status && (!number || number % 512))
+			return ctl_fail(EX_USAGE, "block-bytes must be a multiple of 512");
+		ctl->block_bytes = number;
+		return status;
 	case OPTION_MAIN_OFFSET:
 		return set_number(id, value, INT64_MAX / 512, &ctl->main_offset_sectors);
 	case OPTION_SPARE_OFFSET:
@@ -433,7 +511,8 @@ static int set_option(struct ctl *ctl, int id, char *value)
 
 int main(int argc, char **argv)
 {
-	struct ctl ctl = { .state_dir = REMAP_STATE_DIR, .storm_budget_blocks = -1, .salvage_ms = -1, .retry_ms = -1 };
+	struct ctl ctl = { .state_dir = REMAP_STATE_DIR, .storm_budget_blocks = -1, .salvage_ms = -1, .retry_ms = -1,
+			   .block_bytes = BADMAP_BLOCK_BYTES };
 	const char *no_color = getenv("NO_COLOR");
 	const struct command *command;
 	bool help = false;

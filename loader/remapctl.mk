@@ -9,6 +9,7 @@ remapctl_SRCS := loader/remapctl.c loader/ctl_plan.c loader/ctl_create.c loader/
 	loader/ctl_device.c loader/ctl_move.c loader/ctl_status.c loader/ctl_ask.c loader/client.c loader/dmctl.c \
 	loader/dmctl_parse.c loader/ctl_spare.c loader/spare_device.c $(SPARE_SRCS) $(POLICY_FILE_SRCS) $(POLICY_SRCS) \
 	$(HEALTH_SRCS)
+remapctl_SRCS += loader/ctl_spare_mend.c loader/ctl_badmap.c loader/ctl_grow.c loader/badmap.c
 remapctl_SRCS += loader/ctl_stale.c loader/ctl_mark.c loader/ctl_stale_look.c loader/ctl_saved.c loader/ctl_unstamp.c \
 	loader/ctl_partitions.c loader/stamp.c loader/stale_places.c
 remapctl_PKGS := devmapper jansson blkid smartcols yaml-0.1

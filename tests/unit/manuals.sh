@@ -60,7 +60,7 @@ completes() {
 completes 'create' remapctl cr
 completes 'check' remapctl ch
 completes '--output' remapctl dump --json --ou
-completes 'remove remap release' remapctl re
+completes 'remove remap release repair restore' remapctl re
 completes '--release' remapctl remove --rel
 completes '--force' remapctl --json create --fo
 completes 'check' remapctl policy ''
