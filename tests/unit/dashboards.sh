@@ -39,7 +39,7 @@ for name in "${names[@]}"; do
 done
 while read -r section; do
 	grep -q "^ *- alert: $section\$" "$alerts" || fail "the runbook's section $section is no alert"
-done < <(sed -n 's/^## //p' docs/runbook.md)
+done < <(sed -n 's/^## \(Remap[A-Za-z]*\)$/\1/p' docs/runbook.md)
 
 # --- each metric that is used is exported --------------------------------------------------------------------------
 

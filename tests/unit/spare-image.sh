@@ -5,7 +5,7 @@
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-build=$PWD/${BUILD:-build}
+build=$(realpath "${BUILD:-build}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 fail() {
