@@ -79,6 +79,18 @@ static bool is_cut_off(const struct remap *rc, u64 block)
 	return min_t(u64, (block + 1) << rc->block_shift, rc->super.main_sectors) > rc->len;
 }
 
+/* Nothing was tried yet: the first read is an attempt. */
+static int load_masks(struct remap *rc, u32 slot, u32 unread, u32 lost)
+{
+	struct remap_masks *masks;
+	int r = remap_masks_set(rc, slot, unread, lost);
+
+	masks = r ? NULL : xa_load(&rc->masks, slot);
+	if (masks)
+		masks->next_try = jiffies;
+	return r;
+}
+
 /*
  * Takes one entry into the map. Of two for one block the newer generation wins; the loser is freed
  * with the first commit.
@@ -113,7 +125,7 @@ static int load_entry(struct remap *rc, u32 slot, u64 word, u32 unread, u32 lost
 	} else {
 		atomic64_inc(&rc->count.mapped_blocks);
 	}
-	return unread | lost ? remap_masks_set(rc, slot, unread, lost) : 0;
+	return unread | lost ? load_masks(rc, slot, unread, lost) : 0;
 }
 
 static void unfence(struct remap *rc, u32 index, unsigned int i, unsigned int copy)
@@ -237,13 +249,10 @@ static int grow_last_block(struct remap *rc)
 	}
 	first = (old_len - start) >> rc->unit_shift;
 	last = (remap_sectors_in_block(rc, block) - 1) >> rc->unit_shift;
-	r = remap_masks_set(rc, slot, unread | GENMASK(last, first), lost);
-	if (r)
-		return r;
-	remap_slot_dirty(rc, slot);
-	masks = xa_load(&rc->masks, slot);
-	masks->next_try = jiffies;
-	return 0;
+	r = load_masks(rc, slot, unread | GENMASK(last, first), lost);
+	if (!r)
+		remap_slot_dirty(rc, slot);
+	return r;
 }
 
 int remap_meta_load(struct remap *rc)

@@ -64,7 +64,8 @@ dmsetup remove r lower
 detach
 
 attach 4096
-remap_create r "$main" /dev/spare16k
+# The first read is an attempt, whatever the time between two.
+remap_create r "$main" /dev/spare16k retry_ms 3600000
 is 'limits' "$(limits /dev/mapper/r)" '4096 16384 16384 0'
 expect_blocks r 3200 6400 9632 12800 16000
 expect_map /dev/mapper/r 0 32768 '1 0 6424' '0 6424 8' '1 6432 6368' '2 12800 8' '1 12808 19960'
