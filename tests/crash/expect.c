@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "tests/crash/expect.h"
+#include "tests/crash/spare_map.h"
 #include "tests/vm/guest/pattern.h"
 
 #define BLOCK_SECTORS 8
@@ -248,6 +249,37 @@ static void note_place(uint32_t disk, uint64_t sector, const struct content *con
 	}
 }
 
+/* The sector of the target that lives at @spare_sector, which holds zeros that do not say so; nr_sectors if none does. */
+static uint64_t mapped_here(uint64_t spare_sector)
+{
+	static struct spare_map map;
+	uint64_t block, sector;
+
+	spare_map_load(&map, crash_target.nr_sectors, 0, 0);
+	for (block = 0; map.verdict == MAP_LOADED && block < map.nr_blocks; block++) {
+		if (!map.block[block].slot_sector || spare_sector < map.block[block].slot_sector ||
+		    spare_sector >= map.block[block].slot_sector + BLOCK_SECTORS)
+			continue;
+		sector = block * BLOCK_SECTORS + spare_sector - map.block[block].slot_sector;
+		return sector < crash_target.nr_sectors ? sector : crash_target.nr_sectors;
+	}
+	return crash_target.nr_sectors;
+}
+
+static void note_failed_read(uint32_t disk, uint64_t sector, uint32_t position)
+{
+	const struct content *content = crash_content(crash_disks[disk].now[sector]);
+
+	if (disk == CRASH_MAIN) {
+		if (sector < crash_target.nr_sectors)
+			expected[sector].unread_at = position;
+		return;
+	}
+	sector = content->kind == CONTENT_STAMP ? content->sector : mapped_here(sector);
+	if (sector < crash_target.nr_sectors)
+		expected[sector].lost_at = position;
+}
+
 void expect_record(uint32_t position)
 {
 	const struct log_record *record = &crash_log[position];
@@ -261,12 +293,7 @@ void expect_record(uint32_t position)
 		uint64_t s = head->first_sector + i;
 
 		if (head->kind == CRASH_FAILED_READ) {
-			const struct content *content = crash_content(crash_disks[head->disk].now[s]);
-
-			if (!on_spare && s < crash_target.nr_sectors)
-				expected[s].unread_at = position;
-			else if (on_spare && content->kind == CONTENT_STAMP && content->sector < crash_target.nr_sectors)
-				expected[content->sector].lost_at = position;
+			note_failed_read(head->disk, s, position);
 			continue;
 		}
 		if (on_spare)
