@@ -28,9 +28,10 @@ expect_flushes() {
 load_remap
 is 'write caches' "$(cat "/sys/block/$(readlink /dev/main)/queue/write_cache" "/sys/block/$(readlink /dev/spare)/queue/write_cache" | xargs)" \
 	'write back write back'
-# Over a table that can be made to fail.
+# Over tables that can be made to fail.
+echo "0 $(sectors_of /dev/main) linear /dev/main 0" | dmsetup create lower_main
 echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | dmsetup create lower_spare
-remap_create r /dev/main /dev/mapper/lower_spare format
+remap_create r /dev/mapper/lower_main /dev/mapper/lower_spare format
 blkio /dev/mapper/r write 0 4096 1
 blkio /dev/mapper/r flush
 relocate r 800 80
@@ -72,6 +73,28 @@ fi
 echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
 blkio /dev/mapper/r flush
 blkio /dev/mapper/r check 800 8 7
+
+# A flush that failed may have gone unseen, with the write that it came with: the next FUA write, of whichever device, is
+# not acknowledged, for it may rely on what was lost.
+for device in main spare; do
+	for place in 8 808; do
+		blkio /dev/mapper/r - <<-IO
+			write 0 8 8
+			write 800 8 8
+		IO
+		flaky /dev/$device down | swap_table lower_$device
+		if blkio /dev/mapper/r flush >/dev/null; then
+			fail "a flush that $device refused succeeded"
+		fi
+		echo "0 $(sectors_of /dev/$device) linear /dev/$device 0" | swap_table lower_$device
+		is "a FUA write after a flush that $device refused" "$(blkio /dev/mapper/r fua $place 8 9 || true)" "EIO $place 8 fua"
+		blkio /dev/mapper/r - <<-IO
+			flush
+			fua $place 8 9
+			check 800 8 8
+		IO
+	done
+done
 expect_status r lost_sectors=0
 
 # Whoever only writes with FUA is told of a failed flush once, not for ever after.

@@ -147,3 +147,66 @@ for place in "${some[@]}"; do
 	esac
 	is "checksums, both copies of $place" "$(checksums "$main" "$spare")" "$sum"
 done
+
+# A copy that can't be written is fenced: from then on the other one counts alone, and where that is gone the fenced
+# one, whole but older, is not believed.
+restore
+with_errors "$spare" | dmsetup create lower_spare
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare
+with_errors "$spare" "${sector_of[meta 0 0]}+8" | swap_table lower_spare
+relocate r 14000 8
+blkio /dev/mapper/r write 14000 8 3
+expect_status r mode=rw fenced_copies=1
+dmsetup remove r
+with_errors "$spare" | swap_table lower_spare
+dd if="$spare" of=/tmp/fenced bs=1M iflag=direct status=none
+damage random "${sector_of[meta 0 1]}"
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare
+expect_status r mode=failed
+dmsetup remove r
+# It gets another chance, and then it counts as any.
+dd if=/tmp/fenced of="$spare" bs=1M oflag=direct status=none
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare
+expect_status r mode=rw fenced_copies=0
+blkio /dev/mapper/r check 14000 8 3
+dmsetup remove r
+damage random "${sector_of[meta 0 1]}"
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare
+blkio /dev/mapper/r check 14000 8 3
+dmsetup remove r lower_spare
+
+# Two entries for one block, as a crash leaves them between two moves: the newer generation counts, also where the
+# numbers begin again, and the other one is gone for good.
+metas=$(awk '$1 == "meta" && $3 == 0' /tmp/where | wc -l)
+slots_start=$((${sector_of[meta 0 0]} + metas * 8))
+mapped=$(awk '{ blocks += $2 / 8 } END { print blocks }' <<<"$listed")
+entry_of() {
+	local place=$((($(dmsetup message r 0 list "$1" 1 | cut -d ' ' -f 3) - slots_start) / 8))
+	echo "$((place / 252)) $((place % 252))"
+}
+for generations in '0 1 second' '1 0 first' '65535 0 second' '0 65535 first'; do
+	read -r one two winner <<<"$generations"
+	restore
+	remap_create r /dev/mapper/lower "$spare"
+	for place in 15000 15400; do
+		relocate r $place 8
+		blkio /dev/mapper/r write $place 8 4
+	done
+	first=$(entry_of 15000) second=$(entry_of 15400)
+	dd if=/dev/mapper/r of=/tmp/first bs=512 skip=15000 count=8 iflag=direct status=none
+	dd if=/dev/mapper/r of=/tmp/second bs=512 skip=15400 count=8 iflag=direct status=none
+	dmsetup remove r
+	# shellcheck disable=SC2086 # two words each
+	spare-edit "$spare" entry $first $((15000 / 8)) 1 3 "$one" 0 0 &&
+		spare-edit "$spare" entry $second $((15000 / 8)) 1 3 "$two" 0 0
+	for activation in 1 2; do
+		remap_create r /dev/mapper/lower "$spare"
+		is "what counts of generations $one and $two, activation $activation" "$(entry_of 15000)" "${!winner}"
+		dd if=/dev/mapper/r bs=512 skip=15000 count=8 iflag=direct status=none | cmp - "/tmp/$winner" ||
+			fail "generations $one and $two: other data than that of the $winner"
+		blkio /dev/mapper/r check 15400 8 1
+		dmsetup remove r
+	done
+	eq 'entries on the spare' "$(spare-edit "$spare" where | awk '$1 == "meta" && $3 == 0 { used += $6 } END { print used }')" \
+		$((mapped + 1))
+done

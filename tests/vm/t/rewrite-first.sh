@@ -14,7 +14,7 @@ spare=$(mkloop 16)
 size=$(sectors_of "$memory")
 with_errors "$memory" | new_device fragile
 # Reads of main are slow, so that there is time to mend it between the first try and the second.
-echo "0 $size delay /dev/mapper/fragile 0 500 /dev/mapper/fragile 0 0" | new_device main
+echo "0 $size delay /dev/mapper/fragile 0 2000 /dev/mapper/fragile 0 0" | new_device main
 remap_create r /dev/mapper/main "$spare" format rewrite_first 1
 dmsetup table r | grep -q ' rewrite_first 1$' || fail "the option is not in the table: $(dmsetup table r)"
 blkio /dev/mapper/r write 800 24 1
