@@ -30,10 +30,13 @@ vm_start "0:serial=main:url=$url=main" "0:serial=spare:url=$url=spare" "0:serial
 	"$images:serial=mains" "$images:serial=spares"
 workload="exec bash /project/tests/crash/workload.sh $seed"
 
-# load_got_to COMMAND... : waits until it succeeds, while the load runs.
+# load_got_to COMMAND... : waits until it succeeds, while the load runs. False: the load has ended.
 load_got_to() {
 	until "$@"; do
-		[[ ! -e $VM_DIR/job.$VM_JOB.status ]] || vm_wait -s "$VM_JOB"
+		if [[ -e $VM_DIR/job.$VM_JOB.status ]]; then
+			vm_wait -s "$VM_JOB" || exit 1
+			return 1
+		fi
 		vm_pause 0.05
 	done
 }
@@ -48,14 +51,15 @@ is_longer() {
 
 # The machine itself is killed, after so much of the load as the dice say.
 RANDOM=$seed
-for ((boot = 0; boot < kills; boot++)); do
-	vm_exec_bg "$workload $boot $rounds $operations on 2>&1"
+then=on
+for ((boot = 0; boot <= kills; boot++)); do
+	((boot < kills)) || then=end
+	vm_exec_bg "$workload $boot $rounds $operations $then 2>&1"
 	rounds=0
-	load_got_to grep -q 'ready to be killed' "$VM_DIR/job.$VM_JOB.out"
-	load_got_to is_longer $(($(log_bytes) + 16 * RANDOM))
+	load_got_to grep -q 'ready to be killed' "$VM_DIR/job.$VM_JOB.out" || break
+	load_got_to is_longer $(($(log_bytes) + 16 * RANDOM)) || break
 	vm_reset
 done
-vm_exec -s -t 1200 "$workload $boot $rounds $operations end 2>&1"
 build/tests/crash/judge -s "$seed" -n "$states" -k "$kernel_states" -o "$VM_DIR" "$VM_DIR/log" | tee "$VM_DIR/judged" || {
 	cp "$VM_DIR/log" build/test-logs/crash-points.recorded
 	echo "FAIL: the recorded log is build/test-logs/crash-points.recorded"
