@@ -66,6 +66,8 @@ blk_status_t remap_main_flush(struct remap *rc)
 
 	if (!status)
 		remap_main_flushed(rc, number);
+	else
+		remap_own_flush_failed(rc, false);
 	return status;
 }
 
@@ -76,6 +78,8 @@ blk_status_t remap_spare_flush(struct remap *rc)
 
 	if (!status)
 		remap_flush_covered(rc, number);
+	else
+		remap_own_flush_failed(rc, true);
 	return status;
 }
 

@@ -120,6 +120,23 @@ void remap_main_flushed(struct remap *rc, s64 number)
 		clear_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
 }
 
+static void main_flush_failed(struct remap *rc)
+{
+	atomic64_set(&rc->main_flush_failed, atomic64_read(&rc->main_flush_started));
+	set_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+}
+
+void remap_own_flush_failed(struct remap *rc, bool is_spare)
+{
+	s64 written = atomic64_read(&rc->written_after);
+
+	if (!is_spare)
+		set_bit(REMAP_ATT_MAIN_UNTOLD, &rc->attention);
+	else if (written >= atomic64_read(&rc->flush_covered) &&
+		 written >= atomic64_read(&rc->flush_failed))
+		set_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention);
+}
+
 static bool spare_needs_flush(struct remap *rc)
 {
 	return atomic64_read(&rc->written_after) >= atomic64_read(&rc->flush_covered);
@@ -354,9 +371,17 @@ static noinline int map_flush(struct remap *rc, struct bio *bio, struct remap_io
 	if (test_bit(REMAP_ATT_FAILED, &rc->attention))
 		return DM_MAPIO_KILL;
 	if (dm_bio_get_target_bio_nr(bio) == 0) {
+		if (test_and_clear_bit(REMAP_ATT_MAIN_UNTOLD, &rc->attention)) {
+			main_flush_failed(rc);
+			return DM_MAPIO_KILL;
+		}
 		io->flush_number = atomic64_inc_return(&rc->main_flush_started);
 		bio_set_dev(bio, rc->main->bdev);
 		return DM_MAPIO_REMAPPED;
+	}
+	if (test_and_clear_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention)) {
+		remap_flush_failed(rc);
+		return DM_MAPIO_KILL;
 	}
 	/* Healed sectors are made known before the flush completes. */
 	if (remap_meta_is_dirty(rc)) {
@@ -524,8 +549,7 @@ static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t error)
 	} else if (is_spare) {
 		remap_flush_failed(rc);
 	} else if (error) {
-		atomic64_set(&rc->main_flush_failed, atomic64_read(&rc->main_flush_started));
-		set_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+		main_flush_failed(rc);
 	} else {
 		remap_main_flushed(rc, io->flush_number);
 	}

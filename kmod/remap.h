@@ -64,6 +64,8 @@ enum remap_attention {
 	REMAP_ATT_READ_ONLY,		/* nothing is written, whatever arrives */
 	REMAP_ATT_MAIN_FLUSH,		/* a flush of main failed and none has succeeded since */
 	REMAP_ATT_SPARE_FLUSH,		/* the same of the spare */
+	REMAP_ATT_MAIN_UNTOLD,		/* a flush of main failed that nobody above had sent */
+	REMAP_ATT_SPARE_UNTOLD,		/* the same of the spare */
 };
 
 /* The unread and lost sectors of one mapped block, by its slot. */
@@ -506,6 +508,12 @@ void remap_flush_failed(struct remap *rc);
 
 /* Flush @number of main (main_flush_started when it started) succeeded. Any context. */
 void remap_main_flushed(struct remap *rc, s64 number);
+
+/*
+ * A flush that the target sent by itself failed, and may have lost what was acknowledged before it:
+ * the next one from above fails for it. Any context.
+ */
+void remap_own_flush_failed(struct remap *rc, bool is_spare);
 
 /* Has a flush failed, of either device, and none succeeded since? Any context. */
 static inline bool remap_flushes_fail(const struct remap *rc)

@@ -541,6 +541,7 @@ static void serve_flush(struct remap *rc, struct bio *bio)
 	if (remap_meta_is_dirty(rc) ? remap_meta_commit(rc, &touched) : !!remap_spare_flush(rc)) {
 		status = BLK_STS_IOERR;
 		remap_flush_failed(rc);
+		clear_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention);
 	}
 	remap_complete(rc, bio, status);
 }

@@ -109,3 +109,38 @@ echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
 is 'the first FUA after it' "$(blkio /dev/mapper/r fua 0 8 9 || true)" 'EIO 0 8 fua'
 wait_until 10 blkio /dev/mapper/r fua 0 8 9
 blkio /dev/mapper/r check 0 8 9
+
+# A flush that the target sends by itself may lose as much when it fails: the next one from above says so, once.
+told_once() {
+	if blkio /dev/mapper/r flush >/dev/null; then
+		fail "a flush succeeded after $1"
+	fi
+	blkio /dev/mapper/r - <<-IO
+		flush
+		fua 0 8 9
+		fua 800 8 8
+	IO
+}
+blkio /dev/mapper/r flush
+blkio /dev/mapper/r write 808 8 9
+echo "0 $(sectors_of /dev/spare) flakey /dev/spare 0 0 36000 1 error_writes" | swap_table lower_spare
+if (release r 864 8) 2>/dev/null; then
+	fail 'a block was released though the spare takes no writes'
+fi
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
+told_once 'one of the spare that a release needed had failed'
+
+blkio /dev/mapper/r write 800 8 8
+flaky /dev/main down | swap_table lower_main
+if blkio /dev/mapper/r flush >/dev/null; then
+	fail 'a flush that main refused succeeded'
+fi
+echo "0 $(sectors_of /dev/main) linear /dev/main 0" | swap_table lower_main
+blkio /dev/mapper/r write 0 8 8
+flaky /dev/main down | swap_table lower_main
+is 'FUA while main is dead' "$(blkio /dev/mapper/r fua 808 8 9 || true)" 'EIO 808 8 fua'
+# The worker flushes before it looks after this.
+is 'a read while main is dead' "$(blkio /dev/mapper/r check 3000 8 1 || true)" 'EIO 3000 8 check'
+echo "0 $(sectors_of /dev/main) linear /dev/main 0" | swap_table lower_main
+wait_until 20 status_is r main_state ok
+told_once 'one of main that a refused FUA write was the reason for had failed'
