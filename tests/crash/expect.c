@@ -312,6 +312,12 @@ void expect_cut(void)
 	for (s = 0; s < crash_target.nr_sectors; s++)
 		for (i = 0; i < expected[s].nr; i++)
 			expected[s].value[i].end = 0;
+}
+
+void expect_after_cut(void)
+{
+	uint64_t s;
+
 	for (s = 0; s < crash_disks[CRASH_SPARE].nr_sectors; s++)
 		if (crash_in_window(CRASH_SPARE, s, 1))
 			unsure[s] |= UNSURE_CUT;

@@ -45,6 +45,12 @@ void expect_record(uint32_t position);
  */
 void expect_cut(void);
 
+/*
+ * The state that the power cut left was judged: what it tore counts as one fault now, and another one may come on top.
+ * Before crash_settle().
+ */
+void expect_after_cut(void);
+
 /* May the target have answered this for @sector (a generation, or one of CRASH_SEEN_*) while nothing was under way? */
 bool expect_allows_seen(uint64_t sector, uint32_t seen);
 

@@ -223,18 +223,18 @@ static void visit_dropped(void)
 			visit(DROPPED, &drop, 1);
 }
 
-/* One in 8, 2 in 8 ... of the writes gets lost as a whole; some of the others are torn. */
+/* One in 8, 2 in 8 ... of the writes gets lost as a whole; none, 1 in 8 ... of the others are torn. */
 static void visit_subset(uint64_t *dice)
 {
 	static struct crash_drop drops[MAX_DROPS];
-	unsigned int lost = 1 + pattern_random(dice) % 7, nr = 0;
+	unsigned int lost = 1 + pattern_random(dice) % 7, torn = pattern_random(dice) % 8, nr = 0;
 	struct crash_drop drop;
 
 	for (drop.disk = 0; drop.disk < CRASH_DISKS; drop.disk++) {
 		for (drop.index = 0; drop.index < crash_disks[drop.disk].nr_window && nr < MAX_DROPS; drop.index++) {
 			drop.how = pattern_random(dice) % 8 < lost ? DROP_ALL : DROP_SOME;
 			drop.argument = pattern_random(dice) >> 32;
-			if (drop.how == DROP_ALL || pattern_random(dice) % 8 == 0)
+			if (drop.how == DROP_ALL || pattern_random(dice) % 8 < torn)
 				drops[nr++] = drop;
 		}
 	}
@@ -333,6 +333,7 @@ static void end_cut(void)
 		expect_cut();
 		if (!single)
 			judge(PREFIX, NULL, 0, false);
+		expect_after_cut();
 	}
 	crash_settle();
 }
