@@ -544,15 +544,14 @@ static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t error)
 {
 	bool is_spare = io->flags & REMAP_IO_SPARE;
 
-	if (!error && is_spare) {
+	if (!error && is_spare)
 		remap_flush_covered(rc, io->flush_number);
-	} else if (is_spare) {
+	else if (is_spare)
 		remap_flush_failed(rc);
-	} else if (error) {
+	else if (error)
 		main_flush_failed(rc);
-	} else {
+	else
 		remap_main_flushed(rc, io->flush_number);
-	}
 	return DM_ENDIO_DONE;
 }
 

@@ -178,7 +178,8 @@ dmsetup remove r lower_spare
 # Two entries for one block, as a crash leaves them between two moves: the newer generation counts, also where the
 # numbers begin again, and the other one is gone for good.
 metas=$(awk '$1 == "meta" && $3 == 0' /tmp/where | wc -l)
-slots_start=$((${sector_of[meta 0 0]} + metas * 8))
+slots_start=${sector_of[meta 0 0]}
+slots_start=$((slots_start + metas * 8))
 mapped=$(awk '{ blocks += $2 / 8 } END { print blocks }' <<<"$listed")
 entry_of() {
 	local place=$((($(dmsetup message r 0 list "$1" 1 | cut -d ' ' -f 3) - slots_start) / 8))
