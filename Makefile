@@ -46,6 +46,7 @@ BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -I. -I$(BUILD)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 KERNEL := 6.1
+TIME := 600
 PREFIX := /usr/local
 DESTDIR :=
 SBINDIR = $(PREFIX)/sbin
@@ -77,7 +78,8 @@ INSTALL_CONF :=
 INSTALL_DASHBOARDS :=
 INSTALL_COMPLETIONS :=
 FRAGMENTS := $(wildcard bpf/build.mk loader/build.mk exporter/build.mk dashboards/build.mk docs/build.mk \
-	tests/unit/build.mk tests/native/build.mk tests/crash/build.mk tests/vm/guest/build.mk bench/build.mk)
+	tests/unit/build.mk tests/native/build.mk tests/crash/build.mk tests/fuzz/build.mk tests/vm/guest/build.mk \
+	bench/build.mk)
 
 .PHONY: all
 all:
@@ -151,7 +153,7 @@ all: $(GENERATED) $(ALL)
 
 # --- tests and demo ---------------------------------------------------------------------------------------------
 
-.PHONY: deps test mutants soak bench-target demo vm-shell check-style clean install uninstall help
+.PHONY: deps test mutants fuzz soak bench-target demo vm-shell check-style clean install uninstall help
 
 deps:
 	$(Q)tests/deps
@@ -164,6 +166,10 @@ test: deps
 mutants: deps
 	$(Q)$(MAKE) $(quiet_make) all
 	$(Q)tests/mutants/run $(if $(MUTANTS),$(MUTANTS))
+
+fuzz: deps
+	$(Q)$(MAKE) $(quiet_make) $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
+	$(Q)tests/fuzz/run --time $(TIME) $(FUZZ)
 
 soak: deps
 	$(Q)$(MAKE) $(quiet_make) all
@@ -222,6 +228,7 @@ help:
 		'make demo        shows an ageing disk kept alive, in a virtual machine (KEEP=1 leaves it running)' \
 		'make test        installs what testing needs, builds, runs every test (TESTS="name ..." chooses)' \
 		'make mutants     breaks the module in many ways and lets the tests notice (MUTANTS="name ..." chooses; hours)' \
+		'make fuzz        each fuzz target for TIME=$(TIME) seconds, going on where it was stopped (FUZZ="name ..." chooses)' \
 		'make soak        the long runs, hours of them, going on where they were stopped (RUNS="name ..." chooses)' \
 		'make bench-target what an I/O costs through the target, beside its peers (MEASURES="name ..." chooses)' \
 		'make vm-shell    a shell in a virtual machine with the module and the programs at hand' \
