@@ -94,6 +94,7 @@ scenes() {
 		flush
 		write 420 10
 		release 400 64
+		fua 404 2
 		remap 800 64
 		write 800 64
 		write 400 10
@@ -161,6 +162,12 @@ scenes() {
 		scene the first use of further groups
 		remap 4096 1500
 		write 4096 256
+		flush
+		scene a full spare: slots are used again as soon as they are free
+		try remap 0 $length
+		release 0 128
+		remap 6400 128
+		write 6400 128
 		flush
 		scene everything goes back
 		release 0 $length
