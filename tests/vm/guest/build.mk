@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Programs that the tests run inside the virtual machine; never installed.
 
-GUEST_PROGRAMS += blkio dmctl-calls dmsay hammer hog powercut spare-edit torture
+GUEST_PROGRAMS += blkio dmctl-calls dmsay fuzz hammer hog powercut spare-edit torture
 blkio_GUEST_SRCS := tests/vm/guest/blkio.c tests/vm/guest/pattern.c
 dmctl-calls_GUEST_SRCS := tests/vm/guest/dmctl-calls.c loader/dmctl.c loader/dmctl_parse.c
 dmctl-calls_GUEST_PKGS := devmapper
 dmsay_GUEST_SRCS := tests/vm/guest/dmsay.c tests/vm/guest/message.c
+fuzz_GUEST_SRCS := $(addprefix tests/vm/guest/,fuzz.c fuzz-spare.c torture-dm.c pattern.c) tests/fuzz/input.c \
+	kmod/format.c
 hammer_GUEST_SRCS := tests/vm/guest/hammer.c tests/vm/guest/pattern.c
 hog_GUEST_SRCS := tests/vm/guest/hog.c
 powercut_GUEST_SRCS := tests/vm/guest/powercut.c tests/vm/guest/pattern.c
