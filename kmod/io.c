@@ -50,13 +50,7 @@ blk_status_t remap_main_io(struct remap *rc, blk_opf_t opf, sector_t sector, voi
 blk_status_t remap_spare_io(struct remap *rc, blk_opf_t opf, sector_t sector, void *buf,
 			    unsigned int nr_sectors)
 {
-	blk_status_t status =
-		own_io(rc, rc->spare->bdev, opf, rc->spare_offset + sector, buf, nr_sectors);
-
-	/* FUA is durable already, and what failed was acknowledged to nobody. */
-	if (op_is_write(opf) && !(opf & REQ_FUA) && !status)
-		remap_spare_written(rc);
-	return status;
+	return own_io(rc, rc->spare->bdev, opf, rc->spare_offset + sector, buf, nr_sectors);
 }
 
 blk_status_t remap_main_flush(struct remap *rc)

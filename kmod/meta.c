@@ -274,6 +274,11 @@ bool remap_meta_is_dirty(const struct remap *rc)
 	return READ_ONCE(rc->meta_dirty);
 }
 
+bool remap_heals_unrecorded(const struct remap *rc)
+{
+	return READ_ONCE(rc->heals_unrecorded);
+}
+
 int remap_meta_commit(struct remap *rc, bool *touched)
 {
 	u32 index;
@@ -297,6 +302,7 @@ int remap_meta_commit(struct remap *rc, bool *touched)
 			}
 		}
 	WRITE_ONCE(rc->meta_dirty, false);
+	WRITE_ONCE(rc->heals_unrecorded, false);
 	if (test_bit(REMAP_ATT_POISON, &rc->attention)) {
 		clear_bit(REMAP_ATT_POISON, &rc->attention);
 		xa_destroy(&rc->poisoned);

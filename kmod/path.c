@@ -96,34 +96,51 @@ void remap_spare_written(struct remap *rc)
 		;
 }
 
+/* Flushes of one device: the bit says that one failed and none that started later has succeeded. */
+static void flush_succeeded(struct remap *rc, enum remap_attention bit, s64 number,
+			    const atomic64_t *failed)
+{
+	if (!test_bit(bit, &rc->attention) || number <= atomic64_read(failed))
+		return;
+	clear_bit(bit, &rc->attention);
+	/* One that fails meanwhile sets the bit last, or is seen here. */
+	smp_mb__after_atomic();
+	if (number <= atomic64_read(failed))
+		set_bit(bit, &rc->attention);
+}
+
+static void flush_failed(struct remap *rc, enum remap_attention bit, const atomic64_t *started,
+			 atomic64_t *failed)
+{
+	/* Flushes that had started by now don't make up for it. */
+	atomic64_set(failed, atomic64_read(started));
+	/* Before the bit: flush_succeeded() clears it, and looks at this again. */
+	smp_mb__before_atomic();
+	set_bit(bit, &rc->attention);
+}
+
 void remap_flush_covered(struct remap *rc, s64 number)
 {
 	s64 old = atomic64_read(&rc->flush_covered);
 
 	while (old < number && !atomic64_try_cmpxchg(&rc->flush_covered, &old, number))
 		;
-	if (number > atomic64_read(&rc->flush_failed))
-		clear_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
+	flush_succeeded(rc, REMAP_ATT_SPARE_FLUSH, number, &rc->flush_failed);
 }
 
-/* Flushes that had started by now don't make up for it. */
 void remap_flush_failed(struct remap *rc)
 {
-	atomic64_set(&rc->flush_failed, atomic64_read(&rc->flush_started));
-	set_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
+	flush_failed(rc, REMAP_ATT_SPARE_FLUSH, &rc->flush_started, &rc->flush_failed);
 }
 
 void remap_main_flushed(struct remap *rc, s64 number)
 {
-	if (test_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention) &&
-	    number > atomic64_read(&rc->main_flush_failed))
-		clear_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	flush_succeeded(rc, REMAP_ATT_MAIN_FLUSH, number, &rc->main_flush_failed);
 }
 
 static void main_flush_failed(struct remap *rc)
 {
-	atomic64_set(&rc->main_flush_failed, atomic64_read(&rc->main_flush_started));
-	set_bit(REMAP_ATT_MAIN_FLUSH, &rc->attention);
+	flush_failed(rc, REMAP_ATT_MAIN_FLUSH, &rc->main_flush_started, &rc->main_flush_failed);
 }
 
 void remap_own_flush_failed(struct remap *rc, bool is_spare)
@@ -137,7 +154,7 @@ void remap_own_flush_failed(struct remap *rc, bool is_spare)
 		set_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention);
 }
 
-static bool spare_needs_flush(struct remap *rc)
+bool remap_spare_needs_flush(struct remap *rc)
 {
 	return atomic64_read(&rc->written_after) >= atomic64_read(&rc->flush_covered);
 }
@@ -152,8 +169,9 @@ static void queue_for_worker(struct remap *rc, struct bio_list *list, struct bio
 	atomic64_inc(&rc->count.held_ios);
 	spin_lock_irqsave(&rc->hold_lock, flags);
 	bio_list_add(list, bio);
-	spin_unlock_irqrestore(&rc->hold_lock, flags);
+	/* Inside the lock: once the bio is done the target may go. */
 	queue_work(rc->wq, &rc->work);
+	spin_unlock_irqrestore(&rc->hold_lock, flags);
 }
 
 static void queue_for_care(struct remap *rc, struct bio *bio)
@@ -283,7 +301,8 @@ static enum where locate_troubled(struct remap *rc, bool is_write, sector_t sect
 			return REFUSED;
 		last = poisoned - 1;
 	}
-	if (test_bit(REMAP_ATT_HELD, &rc->attention)) {
+	/* Whoever finds nothing held must not have read the map before. */
+	if (test_bit_acquire(REMAP_ATT_HELD, &rc->attention)) {
 		spin_lock_irqsave(&rc->hold_lock, flags);
 		held = first_held(rc, first, last);
 		spin_unlock_irqrestore(&rc->hold_lock, flags);
@@ -329,7 +348,7 @@ static enum where locate(struct remap *rc, bool is_write, sector_t sector, unsig
  */
 static bool fua_needs_commit(struct remap *rc, struct remap_io *io, enum where where)
 {
-	return where == ON_SPARE && io->flags & REMAP_IO_FUA && remap_meta_is_dirty(rc);
+	return where == ON_SPARE && io->flags & REMAP_IO_FUA && remap_heals_unrecorded(rc);
 }
 
 static void aim(struct remap *rc, struct bio *bio, enum where where, sector_t to)
@@ -373,7 +392,7 @@ static noinline int map_flush(struct remap *rc, struct bio *bio, struct remap_io
 	if (dm_bio_get_target_bio_nr(bio) == 0) {
 		if (test_and_clear_bit(REMAP_ATT_MAIN_UNTOLD, &rc->attention)) {
 			main_flush_failed(rc);
-			return DM_MAPIO_KILL;
+			return end_now(bio, BLK_STS_IOERR);
 		}
 		io->flush_number = atomic64_inc_return(&rc->main_flush_started);
 		bio_set_dev(bio, rc->main->bdev);
@@ -381,15 +400,18 @@ static noinline int map_flush(struct remap *rc, struct bio *bio, struct remap_io
 	}
 	if (test_and_clear_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention)) {
 		remap_flush_failed(rc);
-		return DM_MAPIO_KILL;
+		return end_now(bio, BLK_STS_IOERR);
 	}
 	/* Healed sectors are made known before the flush completes. */
 	if (remap_meta_is_dirty(rc)) {
 		queue_for_worker(rc, &rc->flush_bios, bio);
 		return DM_MAPIO_SUBMITTED;
 	}
-	if (!spare_needs_flush(rc))
+	if (!remap_spare_needs_flush(rc)) {
+		/* What failed has been told of, and is covered by now. */
+		clear_bit(REMAP_ATT_SPARE_FLUSH, &rc->attention);
 		return end_now(bio, BLK_STS_OK);
+	}
 	io->flags |= REMAP_IO_SPARE;
 	io->flush_number = atomic64_inc_return(&rc->flush_started);
 	bio_set_dev(bio, rc->spare->bdev);

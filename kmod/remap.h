@@ -158,6 +158,7 @@ struct remap {
 	struct xarray masks;		/* slot -> struct remap_masks */
 	struct xarray poisoned;		/* block -> true */
 	bool meta_dirty;
+	bool heals_unrecorded;		/* some of it is what users were told of, see serve.c */
 	enum remap_mode mode;
 	bool read_only;
 	bool loaded;
@@ -175,7 +176,7 @@ struct remap {
 	unsigned int storm_left;
 	struct delayed_work probe_work;
 
-	/* Is there anything on the spare that no flush covered? See spare_needs_flush(). */
+	/* Is there anything on the spare that no flush covered? See remap_spare_needs_flush(). */
 	atomic64_t flush_started;
 	atomic64_t flush_covered;
 	atomic64_t written_after;
@@ -351,6 +352,9 @@ int remap_meta_commit(struct remap *rc, bool *touched);
 /* Are there changes that no commit covered? Any context. */
 bool remap_meta_is_dirty(const struct remap *rc);
 
+/* Are there healed sectors among them? Then flushes commit. Any context. */
+bool remap_heals_unrecorded(const struct remap *rc);
+
 /*
  * Refuses writes to @block until a commit succeeds: the disk may hold an entry for it that the
  * memory does not.
@@ -410,6 +414,9 @@ void remap_slot_set(struct remap *rc, u32 slot, u64 word);
 
 /* Its masks changed: the next commit writes it. */
 void remap_slot_dirty(struct remap *rc, u32 slot);
+
+/* Sectors of it were healed: no flush, and no FUA write to the spare, succeeds before a commit. */
+void remap_slot_healed(struct remap *rc, u32 slot);
 u64 remap_slot_word(struct remap *rc, u32 slot);
 
 /* First sector of a slot in the spare's area. Any context. */
@@ -499,6 +506,9 @@ void remap_drain(struct remap *rc);
 
 /* Data of the spare that a later flush has to cover was written. Any context. */
 void remap_spare_written(struct remap *rc);
+
+/* Does the spare hold what a flush has to cover? Any context. */
+bool remap_spare_needs_flush(struct remap *rc);
 
 /* Flush @number of the spare succeeded. Any context. */
 void remap_flush_covered(struct remap *rc, s64 number);

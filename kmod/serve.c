@@ -33,6 +33,12 @@ static struct remap_item *item_of(struct remap *rc, unsigned int *nr, u64 block)
 	return &rc->item[i];
 }
 
+/* Did main fail this bio, rather than the spare, or nobody yet? */
+static bool failed_on_main(struct bio *bio)
+{
+	return remap_io(bio)->status && !(remap_io(bio)->flags & REMAP_IO_SPARE);
+}
+
 /* Writes a part of one block to where it lives now; what was unread or lost there is healed. */
 static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector, void *buf,
 			       unsigned int nr_sectors)
@@ -52,11 +58,13 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 				nr_sectors);
 	if (status)
 		return status;
+	if (!fua)
+		remap_spare_written(rc);
 	remap_masks_of(rc, slot, &unread, &lost);
 	healed = (unread | lost) & remap_units_mask(rc, at, nr_sectors);
 	if (healed) {
 		/* Dirty first: a flush that misses that must not miss the healed sectors too. */
-		remap_slot_dirty(rc, slot);
+		remap_slot_healed(rc, slot);
 		if (remap_masks_set(rc, slot, unread & ~healed, lost & ~healed))
 			return BLK_STS_RESOURCE;
 	}
@@ -71,7 +79,7 @@ static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, secto
 			unsigned int *nr, blk_status_t *main_status)
 {
 	struct remap_io *io = remap_io(bio);
-	bool only_block = io->status && remap_io_sector(rc, bio) >> rc->block_shift ==
+	bool only_block = failed_on_main(bio) && remap_io_sector(rc, bio) >> rc->block_shift ==
 						(remap_io_end(rc, bio) - 1) >> rc->block_shift;
 	bool main_answers = false;
 
@@ -203,7 +211,7 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 		for (i = 0; i < nr; i++)
 			rc->item[i].moves = false;
 	/* What a FUA write healed must be known to be healed when it completes. */
-	if (is_fua && remap_meta_is_dirty(rc) && remap_meta_commit(rc, &touched))
+	if (is_fua && remap_heals_unrecorded(rc) && remap_meta_commit(rc, &touched))
 		fua_failed = true;
 	bio_list_for_each(bio, bios) {
 		struct remap_io *io = remap_io(bio);
@@ -216,12 +224,6 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 			io->status = BLK_STS_OK;
 		io->flags &= ~(REMAP_IO_NEEDS_ITEM | REMAP_IO_HOPELESS);
 	}
-}
-
-/* Did main fail this bio, rather than the spare, or nobody yet? */
-static bool failed_on_main(struct bio *bio)
-{
-	return remap_io(bio)->status && !(remap_io(bio)->flags & REMAP_IO_SPARE);
 }
 
 static unsigned int bio_blocks(struct remap *rc, struct bio *bio)
@@ -293,7 +295,7 @@ static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned
 	if (rc->read_only ||
 	    remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, slot) + at, buf, nr_sectors))
 		return BLK_STS_OK;
-	remap_slot_dirty(rc, slot);
+	remap_slot_healed(rc, slot);
 	remap_masks_set(rc, slot, masks->unread & ~remap_units_mask(rc, at, nr_sectors),
 			masks->lost);
 	return BLK_STS_OK;
@@ -533,12 +535,23 @@ static void serve_later(struct remap *rc)
 	}
 }
 
+/* A map that can't be written does no harm to what is not in it. */
+static bool flush_spare(struct remap *rc)
+{
+	bool touched;
+
+	if (remap_meta_is_dirty(rc) && !remap_meta_commit(rc, &touched))
+		return true;
+	if (remap_heals_unrecorded(rc) || test_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention))
+		return false;
+	return !remap_spare_needs_flush(rc) || !remap_spare_flush(rc);
+}
+
 static void serve_flush(struct remap *rc, struct bio *bio)
 {
 	blk_status_t status = BLK_STS_OK;
-	bool touched;
 
-	if (remap_meta_is_dirty(rc) ? remap_meta_commit(rc, &touched) : !!remap_spare_flush(rc)) {
+	if (!flush_spare(rc)) {
 		status = BLK_STS_IOERR;
 		remap_flush_failed(rc);
 		clear_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention);

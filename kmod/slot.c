@@ -58,6 +58,12 @@ void remap_slot_dirty(struct remap *rc, u32 slot)
 	WRITE_ONCE(rc->meta_dirty, true);
 }
 
+void remap_slot_healed(struct remap *rc, u32 slot)
+{
+	remap_slot_dirty(rc, slot);
+	WRITE_ONCE(rc->heals_unrecorded, true);
+}
+
 u32 remap_slot_alloc(struct remap *rc)
 {
 	u32 index = rc->alloc_group;

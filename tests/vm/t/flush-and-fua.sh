@@ -144,3 +144,19 @@ is 'a read while main is dead' "$(blkio /dev/mapper/r check 3000 8 1 || true)" '
 echo "0 $(sectors_of /dev/main) linear /dev/main 0" | swap_table lower_main
 wait_until 20 status_is r main_state ok
 told_once 'one of main that a refused FUA write was the reason for had failed'
+
+# A move that the spare does not take into its map fails no flush of what is on main, though the map has yet to be written.
+mapfile -t metas < <(spare-edit /dev/spare where | awk '$1 == "meta" { print $4 "+8" }')
+with_errors /dev/spare "${metas[@]}" | swap_table lower_spare
+if (relocate r 2400 8) 2>/dev/null; then
+	fail 'a block was moved though the map can not be written'
+fi
+expect_status r mode=no-new-maps
+blkio /dev/mapper/r - <<-IO
+	write 0 8 9
+	flush
+	fua 16 8 9
+	flush
+IO
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
+blkio /dev/mapper/r flush
