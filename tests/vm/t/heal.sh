@@ -120,3 +120,8 @@ IO
 expect_status r unread_sectors=0 lost_sectors=0
 expect_map /dev/mapper/r 4000 8 '1 4000 2' '4 4002 1' '1 4003 5'
 dmsetup remove top
+
+# No flush came after that: it is recorded when the target goes.
+dmsetup remove r
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare
+expect_map /dev/mapper/r 4000 8 '1 4000 2' '4 4002 1' '1 4003 5'
