@@ -402,7 +402,7 @@ static noinline int map_flush(struct remap *rc, struct bio *bio, struct remap_io
 		remap_flush_failed(rc);
 		return end_now(bio, BLK_STS_IOERR);
 	}
-	/* Healed sectors are made known before the flush completes. */
+	/* Healed sectors are made known first; what else is unwritten gets another chance. */
 	if (remap_meta_is_dirty(rc)) {
 		queue_for_worker(rc, &rc->flush_bios, bio);
 		return DM_MAPIO_SUBMITTED;

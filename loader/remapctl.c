@@ -213,7 +213,7 @@ static const struct command commands[] = {
 	{
 		"grow", "NAME|SPARE", 1, 1, ctl_grow, "use what a main or a spare device has gained",
 		"NAME: the device gets the size that its main device has now, live. SPARE is a path: a spare that no device\n"
-		"uses gets the slots that its device has room for now.\n\n"
+		"uses gets the slots that there is room for on its grown device.\n\n"
 		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
 		{ OPTION_SPARE_OFFSET },
 	},

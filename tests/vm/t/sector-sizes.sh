@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: a spare formatted for sectors of 4 KiB under a main with sectors of 512 bytes, and not the other way round; odd spares
-# invariants: 1 5 9 10
+# invariants: 1 4 5 9 10
 # disks: 8M:pbs=16384:serial=spare16k
 # timeout: 120
 
