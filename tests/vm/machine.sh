@@ -27,12 +27,13 @@ VM_MEM=${VM_MEM:-1024}			# MiB
 VM_CPUS=${VM_CPUS:-2}
 VM_FORWARD=${VM_FORWARD-}		# host ports of the loopback, HOST:GUEST; set, even to "none", gives a network
 VM_APPEND=${VM_APPEND-}			# further words for the kernel's command line
-VM_BOOT_TIMEOUT=${VM_BOOT_TIMEOUT:-120}	# seconds
+VM_BOOT_TIMEOUT=${VM_BOOT_TIMEOUT:-$((40 * ${VM_PATIENCE:-3}))}	# seconds
 VM_EXEC_TIMEOUT=${VM_EXEC_TIMEOUT:-300}	# seconds, for one vm_exec without -t
 VM_CONSOLE=$VM_DIR/console
 VM_PID=
 VM_DISKS=()				# QEMU arguments of the disks, kept for vm_boot
 VM_JOBS=0
+VM_STATUS_NO_BOOT=123			# the machine did not come up in time
 VM_STATUS_LOST=125			# the machine went away under a command
 exec {VM_TICK}<> <(:)			# never readable: "read -t" on it is a pause without a process
 
@@ -131,7 +132,7 @@ vm_start() {
 
 # vm_command CONSOLE-ARGUMENTS... : fills the array QEMU. The words after guest.kernel= come from VM_APPEND.
 vm_command() {
-	local parts accel cpu=max root initramfs forward
+	local parts accel cpu=max root initramfs forward khz
 
 	parts=$("$VM_TOP/tests/vm/kernel" "$VM_KERNEL") || return
 	root=$("$VM_TOP/tests/vm/root") || return
@@ -160,13 +161,43 @@ vm_command() {
 		QEMU+=(-netdev "$net" -device virtio-net-pci,netdev=net,romfile=)
 		append+=" guest.net"
 	fi
-	# The guest's clock counts instructions: bench/target.
-	[[ -z ${VM_ICOUNT-} ]] || QEMU+=(-icount "$VM_ICOUNT")
+	if [[ -n ${VM_ICOUNT-} ]]; then
+		# The guest's clock counts instructions: bench/target.
+		QEMU+=(-icount "$VM_ICOUNT")
+	elif [[ $accel == tcg* && -x $VM_TOP/build/tests/vm/tsc-khz ]]; then
+		# Its counter is the host's; a kernel that has to gauge it on a busy host may have a wrong clock all its life.
+		khz=$("$VM_TOP/build/tests/vm/tsc-khz") && [[ -n $khz ]] && append+=" tsc_early_khz=$khz"
+	fi
 	QEMU+=(-append "$append $VM_APPEND" "$@")
+}
+
+# vm_where : what the emulator says of its processors, twice, so that one can see which of them run.
+vm_where() {
+	local i
+
+	for i in 1 2; do
+		printf 'info registers -a\n' >"$VM_DIR/monitor.in"
+		vm_pause 1
+	done
+	timeout 2 cat "$VM_DIR/monitor.out" | tr -d '\r' | grep -aE '^CPU#|RIP=|EIP=' >&2 || :
 }
 
 # vm_boot : boots the machine (again) on the disks that it has.
 vm_boot() {
+	local status=0 before
+
+	before=$(stat -c %s "$VM_CONSOLE" 2>/dev/null) || before=0
+	vm_boot_once || status=$?
+	# Once in some hundreds of boots emulation gets stuck in the kernel, before anything of this project has run.
+	if ((status == VM_STATUS_NO_BOOT)) && ! tail -c +$((before + 1)) "$VM_CONSOLE" | grep -q '^boot: the kernel is up'; then
+		vm_say 'its kernel never came up; once more'
+		vm_boot_once
+		return
+	fi
+	return "$status"
+}
+
+vm_boot_once() {
 	local -a QEMU
 	local port=$VM_DIR/agent end
 
@@ -176,9 +207,10 @@ vm_boot() {
 	fi
 	vm_command -chardev "file,id=serial,path=$VM_CONSOLE,append=on" -serial chardev:serial \
 		-device virtio-serial-pci -chardev "pipe,id=agent,path=$port" \
-		-device virtserialport,chardev=agent,name=agent || return
-	rm -f "$port".in "$port".out "$VM_DIR"/job.*
-	mkfifo "$port.in" "$port.out"
+		-device virtserialport,chardev=agent,name=agent \
+		-chardev "pipe,id=monitor,path=$VM_DIR/monitor" -mon chardev=monitor,mode=readline || return
+	rm -f "$port".in "$port".out "$VM_DIR"/monitor.{in,out} "$VM_DIR"/job.*
+	mkfifo "$port.in" "$port.out" "$VM_DIR"/monitor.{in,out}
 	printf '=== boot %s ===\n' "$(date -u +%FT%TZ)" >>"$VM_CONSOLE"
 	# It dies with this shell, however that ends.
 	setpriv --pdeathsig KILL "${QEMU[@]}" </dev/null >>"$VM_DIR/qemu.log" 2>&1 &
@@ -193,9 +225,11 @@ vm_boot() {
 			return $VM_STATUS_LOST
 		fi
 		if ((SECONDS >= end)); then
-			vm_say "the machine did not boot within $VM_BOOT_TIMEOUT s; its console is $VM_CONSOLE"
+			vm_say "the machine did not boot within $VM_BOOT_TIMEOUT s; its console ends with:"
+			tail -n 5 "$VM_CONSOLE" >&2
+			vm_where
 			vm_kill
-			return 124
+			return $VM_STATUS_NO_BOOT
 		fi
 		vm_pause 0.05
 	done

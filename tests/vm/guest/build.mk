@@ -23,3 +23,10 @@ $(BUILD)/guest/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$($(1)_GUEST_SRCS))
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -pthread -o $$@ $$^ $$(call pkg_libs,$$($(1)_GUEST_PKGS))
 endef
 $(foreach p,$(GUEST_PROGRAMS),$(eval $(call guest_program_rule,$(p))))
+
+# Of the harness itself, on the host.
+ALL += $(BUILD)/tests/vm/tsc-khz
+$(BUILD)/tests/vm/tsc-khz: $(BUILD)/obj/tests/vm/tsc-khz.o
+	$(call msg,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# title: the harness: a reset machine comes back with the same disks
+# title: the harness: a reset machine comes back with the same disks; one that does not boot is given up
 # timeout: 240
 
 expect() {
@@ -12,6 +12,11 @@ expect() {
 
 vm_start 16M 8M:serial=spare
 first=$(vm_exec 'cat /proc/sys/kernel/random/boot_id')
+if [[ $(vm_accel) == tcg* ]]; then
+	mhz=$(vm_exec "dmesg | sed -n 's/.*tsc: Detected \\([0-9]*\\).*/\\1/p'")
+	host_mhz=$(($(build/tests/vm/tsc-khz) / 1000))
+	expect "its clock counts $mhz MHz, the host's $host_mhz" "$((mhz - host_mhz <= 1 && host_mhz - mhz <= 1))" 1
+fi
 vm_exec 'echo written | dd of=/dev/disk0 oflag=direct,sync bs=512 conv=sync status=none; echo here >/tmp/file'
 
 # Status and both streams come back, and commands run side by side.
@@ -46,3 +51,13 @@ vm_boot
 expect 'the disk changed while off' "$(vm_exec 'head -c 7 /dev/disk0')" changed
 vm_stop
 expect 'boots in the log' "$(vm_console | grep -c '^=== boot')" 3
+
+# A kernel that is stuck before it gets to the first program is booted once more, and then given up. (Here: another
+# first program.)
+VM_APPEND='rdinit=/bin/busybox -- sleep 1000' VM_BOOT_TIMEOUT=5
+status=0
+vm_boot 2>"$VM_DIR/said" || status=$?
+expect 'status without a boot' "$status" 123
+expect 'boots of a stuck kernel' "$(grep -c 'did not boot within 5 s' "$VM_DIR/said")" 2
+expect 'where its processors are' "$(($(grep -cE '[RE]IP=' "$VM_DIR/said") >= 8))" 1
+expect 'a machine that did not boot' "$(vm_running && echo runs)" ''
