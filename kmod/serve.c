@@ -122,15 +122,43 @@ static void mark_given(struct remap *rc, struct bio *bio, struct remap_item *ite
 		item->given_units |= remap_units_mask(rc, start - block_start, end - start);
 }
 
-/* May these @nr blocks be moved on the word of @status? */
-static bool may_rescue(struct remap *rc, blk_status_t status, sector_t sector, unsigned int nr)
+static bool concerns(struct remap *rc, struct bio *bio, const struct remap_item *item)
 {
-	if (remap_believe(rc, status, sector))
-		return true;
-	if (rc->storm_left < nr)
-		return false;
-	WRITE_ONCE(rc->storm_left, rc->storm_left - nr);
-	return true;
+	return remap_io_sector(rc, bio) >> rc->block_shift <= item->block &&
+	       (remap_io_end(rc, bio) - 1) >> rc->block_shift >= item->block;
+}
+
+/*
+ * Main is away: each write in turn spends what its blocks on main need of the storm budget, or none
+ * where that is more than is left, since half a write helps nobody. Keeps the items of the former.
+ */
+static unsigned int spend_budget(struct remap *rc, struct bio_list *bios, unsigned int nr)
+{
+	unsigned int kept = 0;
+	struct bio *bio;
+	unsigned int i;
+
+	bio_list_for_each(bio, bios) {
+		struct remap_io *io = remap_io(bio);
+		unsigned int cost = 0;
+
+		if (!(io->flags & REMAP_IO_NEEDS_ITEM) || io->flags & REMAP_IO_HOPELESS)
+			continue;
+		for (i = 0; i < nr; i++)
+			cost += !rc->item[i].moves && concerns(rc, bio, &rc->item[i]) &&
+				remap_slot_of(rc, rc->item[i].block) == REMAP_NO_SLOT;
+		if (cost > rc->storm_left) {
+			io->flags |= REMAP_IO_HOPELESS;
+			continue;
+		}
+		WRITE_ONCE(rc->storm_left, rc->storm_left - cost);
+		for (i = 0; i < nr; i++)
+			rc->item[i].moves |= concerns(rc, bio, &rc->item[i]);
+	}
+	for (i = 0; i < nr; i++)
+		if (rc->item[i].moves)
+			rc->item[kept++] = rc->item[i];
+	return kept;
 }
 
 /*
@@ -164,14 +192,13 @@ static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsig
 	return kept;
 }
 
-/* Are all blocks of [@start, @end) that needed it moved? Only items that a bio asked for count. */
-static bool all_moved(struct remap *rc, unsigned int nr, sector_t start, sector_t end)
+/* Are all blocks of @bio that needed it moved? Only items that a bio asked for count. */
+static bool all_moved(struct remap *rc, unsigned int nr, struct bio *bio)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		if (rc->item[i].block >= start >> rc->block_shift &&
-		    rc->item[i].block <= (end - 1) >> rc->block_shift && !rc->item[i].moves)
+		if (concerns(rc, bio, &rc->item[i]) && !rc->item[i].moves)
 			return false;
 	return true;
 }
@@ -182,7 +209,6 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	bool main_answers = false;
 	blk_status_t main_status = BLK_STS_OK;
 	bool fua_failed = false;
-	bool believed = true;
 	bool is_fua = false;
 	unsigned int nr = 0;
 	bool touched;
@@ -201,15 +227,13 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	for (i = 0; i < nr; i++)
 		bio_list_for_each(bio, bios)
 			mark_given(rc, bio, &rc->item[i]);
-	if (nr && main_status && !main_answers)
-		believed = may_rescue(rc, main_status, rc->item[0].block << rc->block_shift, nr);
-	if (believed && main_status && main_status != BLK_STS_MEDIUM && !rc->main_away)
+	if (main_status && !main_answers &&
+	    !remap_believe(rc, main_status, rc->item[0].block << rc->block_shift))
+		nr = spend_budget(rc, bios, nr);
+	else if (main_status && main_status != BLK_STS_MEDIUM && !rc->main_away)
 		nr = still_failing(rc, bios, nr);
-	if (nr && believed)
+	if (nr)
 		remap_relocate(rc, nr, REMAP_REASON_RESCUE, bios, 0);
-	else
-		for (i = 0; i < nr; i++)
-			rc->item[i].moves = false;
 	/* What a FUA write healed must be known to be healed when it completes. */
 	if (is_fua && remap_heals_unrecorded(rc) && remap_meta_commit(rc, &touched))
 		fua_failed = true;
@@ -219,8 +243,7 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 		if (fua_of(bio) && fua_failed)
 			io->status = BLK_STS_IOERR;
 		else if (!(io->flags & REMAP_IO_HOPELESS) &&
-			 (!(io->flags & REMAP_IO_NEEDS_ITEM) ||
-			  all_moved(rc, nr, remap_io_sector(rc, bio), remap_io_end(rc, bio))))
+			 (!(io->flags & REMAP_IO_NEEDS_ITEM) || all_moved(rc, nr, bio)))
 			io->status = BLK_STS_OK;
 		io->flags &= ~(REMAP_IO_NEEDS_ITEM | REMAP_IO_HOPELESS);
 	}

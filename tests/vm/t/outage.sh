@@ -61,3 +61,58 @@ outage 'error table' 51
 outage_up() { flaky "$main" up; }
 outage_down() { flaky "$main" down; }
 outage 'dm-flakey' 52
+
+# What fails while the worker waits for a suspended spare is one batch for it.
+note 'one batch'
+with_errors "$main" | dmsetup create lower
+with_errors "$spare" | dmsetup create lower_spare
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare format retry_ms 0 storm_budget 4
+blkio /dev/mapper/r write 0 16384 1
+with_errors "$main" 4003+1 | swap_table lower
+relocate r 4000 8
+expect_status r mapped_blocks=1 unread_sectors=1
+place=$(dmsetup message r 0 list 4000 1 | cut -d ' ' -f 3)
+
+# first_of_batch SECTOR GENERATION : all of main is away, and the worker waits in the rescue of this block.
+first_of_batch() {
+	dmsetup suspend --noflush --nolockfs lower_spare
+	echo "0 $(sectors_of "$main") error" | swap_table lower
+	writers=()
+	queue_write "$1" 8 "$2"
+	wait_until 20 status_is r storm_left 3
+}
+
+# queue_write SECTOR COUNT GENERATION : in the background, until the target holds it; its errors are in /tmp/said.SECTOR.
+queue_write() {
+	blkio /dev/mapper/r write "$@" >"/tmp/said.$1" &
+	writers+=($!)
+	wait_until 20 status_is r held_ios ${#writers[@]}
+}
+
+finish_batch() {
+	local writer
+	dmsetup resume lower_spare
+	for writer in "${writers[@]}"; do
+		wait "$writer" || :
+	done
+}
+
+# Three blocks may still move: each write gets what it needs or nothing, and one of what is on the spare needs nothing.
+first_of_batch 800 2
+queue_write 1600 32 2
+for at in 2400 2480 2560 2640; do
+	queue_write $at 8 2
+done
+queue_write 4003 1 2
+with_errors "$spare" $((place + 3))+1 | dmsetup load lower_spare
+finish_batch
+is 'what became of the writes' "$(cat /tmp/said.{800,1600,2400,2480,2560,2640,4003})" \
+	$'EIO 1600 32 write\nEIO 2640 8 write'
+expect_blocks r 800 2400 2480 2560 4000
+expect_status r rescued_blocks=5 storm_left=0 main_state=away retired_blocks=1 unread_sectors=0 lost_sectors=0
+with_errors "$main" | swap_table lower
+wait_until 20 status_is r main_state ok
+for at in 800 2400 2480 2560; do
+	blkio /dev/mapper/r check $at 8 2
+done
+expect_map /dev/mapper/r 4000 8 '1 4000 3' '2 4003 1' '1 4004 4'
