@@ -230,7 +230,7 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 	if (main_status && !main_answers &&
 	    !remap_believe(rc, main_status, rc->item[0].block << rc->block_shift))
 		nr = spend_budget(rc, bios, nr);
-	else if (main_status && main_status != BLK_STS_MEDIUM && !rc->main_away)
+	else if (main_status && main_status != BLK_STS_MEDIUM)
 		nr = still_failing(rc, bios, nr);
 	if (nr)
 		remap_relocate(rc, nr, REMAP_REASON_RESCUE, bios, 0);

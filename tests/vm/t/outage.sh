@@ -116,3 +116,18 @@ for at in 800 2400 2480 2560; do
 	blkio /dev/mapper/r check $at 8 2
 done
 expect_map /dev/mapper/r 4000 8 '1 4000 3' '2 4003 1' '1 4004 4'
+
+# Main is back before the batch is looked at: all of it is tried once more, and main takes it.
+first_of_batch 3200 3
+queue_write 5600 16 3
+queue_write 6400 8 3
+queue_write 7200 8 3
+with_errors "$main" | swap_table lower
+finish_batch
+expect_blocks r 800 2400 2480 2560 3200 4000
+blkio /dev/mapper/r - <<-IO
+	check 3200 8 3
+	check 5600 16 3
+	check 6400 8 3
+	check 7200 8 3
+IO
