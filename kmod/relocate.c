@@ -328,8 +328,6 @@ static void write_items(struct remap *rc, unsigned int nr)
 			continue;
 		item->new_slot = remap_slot_alloc(rc);
 		item->moves = item->new_slot != REMAP_NO_SLOT;
-		if (!item->moves && remap_spare_is_full(rc))
-			remap_set_mode(rc, REMAP_MODE_NO_NEW_MAPS);
 	}
 	for (i = 0; i < nr; i += run) {
 		run = 1;

@@ -16,7 +16,8 @@ load_remap
 main=$(mkloop 16)
 spare=$(mkloop 2)
 with_errors "$main" | dmsetup create lower
-remap_create r /dev/mapper/lower "$spare" format retry_ms 0
+with_errors "$spare" | dmsetup create lower_spare
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare format retry_ms 0
 blkio /dev/mapper/r write 0 32768 1
 
 # Full, and then free again in thirty places: each fifth block of the first 150.
@@ -60,7 +61,7 @@ expect_blocks r "${moved[@]}"
 
 # It is full when it is activated, too.
 dmsetup remove r
-remap_create r /dev/mapper/lower "$spare" retry_ms 0
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare retry_ms 0
 expect_status r mode=no-new-maps free_blocks=0 mapped_blocks="$slots" lost_sectors=0
 expect_blocks r "${moved[@]}"
 no_room 17184 1
@@ -84,3 +85,13 @@ blkio /dev/mapper/r - <<-IO
 	check 17184 8 2
 	check 17192 15576 1
 IO
+
+# A message that would fill the spare finds it away: the last slot is free again, and the mode says so.
+echo "0 $(sectors_of "$spare") error" | swap_table lower_spare
+refused dmsetup message r 0 remap 24000 16
+expect_status r mode=rw free_blocks=1
+with_errors "$spare" | swap_table lower_spare
+with_errors "$main" 5003+1 24003+1 | swap_table lower
+blkio /dev/mapper/r write 24000 8 2
+blkio /dev/mapper/r check 24000 8 2
+expect_status r mode=no-new-maps free_blocks=0 rescued_blocks=2
