@@ -258,14 +258,20 @@ static int grow_last_block(struct remap *rc)
 int remap_meta_load(struct remap *rc)
 {
 	const char *reason = "out of memory";
+	u8 uuid[REMAP_UUID_BYTES];
 	bool touched;
 	u32 index;
 	int r;
 
+	memcpy(uuid, rc->super.uuid, sizeof(uuid));
 	r = remap_super_read(rc, &rc->super, &reason);
 	rc->reason = reason;
 	if (r)
 		return r;
+	/* What the constructor made of it is frozen only as long as it is the same format. */
+	rc->reason = "it is another spare than when the table was loaded";
+	if (memcmp(uuid, rc->super.uuid, sizeof(uuid)))
+		return -EINVAL;
 	rc->reason = "out of memory";
 	r = remap_table_of_groups(rc);
 	if (r)

@@ -342,8 +342,15 @@ void remap_meta_unload(struct remap *rc)
 
 int remap_meta_format(struct remap *rc)
 {
+	const char *reason = "out of memory";
 	int r;
 
+	/* It may have been formatted after the constructor looked. */
+	r = remap_super_read(rc, &rc->super, &reason);
+	if (r != -ENOENT) {
+		rc->reason = r ? reason : "the spare holds a dm-remap superblock already";
+		return r ? r : -EEXIST;
+	}
 	rc->reason = "the spare can't be written";
 	generate_random_uuid(rc->super.uuid);
 	rc->super.sequence = 0;

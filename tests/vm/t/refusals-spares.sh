@@ -90,6 +90,29 @@ expect_status r mode=ro
 dmsetup remove r
 is 'checksums' "$(sums)" "$before"
 
+# The spare became another's between load and resume: nothing is written to it, and nothing believed of it.
+other_image() {
+	dd if="$1" of=$spare bs=1M oflag=direct status=none
+	before=$(sums)
+	log_mark
+	dmsetup resume r
+	expect_status r mode=failed
+	log_since | grep -q "not activated, all I/O fails: .*$2" || fail "no reason like '$2' in the log: $(log_since)"
+	is "checksums, $2" "$(sums)" "$before"
+	dmsetup remove r
+}
+dd if=/dev/zero of=/tmp/empty bs=1M count=4 status=none
+dd if=/tmp/empty of=$spare bs=1M oflag=direct status=none
+dmsetup create --notable r
+dmsetup load r --table "0 $size remap $main 0 $spare 0 1 format"
+other_image /tmp/good 'superblock already'
+dd if=/tmp/empty of=$spare bs=1M oflag=direct status=none
+dmsetup create r --table "0 $size remap $main 0 $spare 0 1 format"
+dmsetup remove r
+dmsetup create --notable r
+dmsetup load r --table "0 $size remap $main 0 $spare 0"
+other_image /tmp/good 'another spare'
+
 # A spare that became smaller than it says.
 dd if=/tmp/good of=$spare bs=1M oflag=direct status=none
 echo "0 4096 linear $spare 0" | dmsetup create small
