@@ -441,6 +441,12 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	mutex_unlock(&rc->engine);
 	if (r)
 		goto out_free;
+	/* device-mapper itself finds this only after it has suspended the table that is replaced. */
+	if ((rc->main_offset | ti->len) & (rc->super.unit_sectors - 1)) {
+		ti->error = "Length or main_offset is no multiple of the logical blocks";
+		r = -EINVAL;
+		goto out_free;
+	}
 	if (ti->len > REMAP_BLOCKS_MAX * rc->super.block_sectors) {
 		ti->error = "Main is too large for this block size";
 		r = -EFBIG;
