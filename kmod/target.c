@@ -264,6 +264,12 @@ static int check_super(struct remap *rc)
 		ti->error = "Logical blocks are larger than when the spare was formatted";
 		return -EINVAL;
 	}
+	/* The page cache of most kernels can't, and crashes. */
+	if (super->unit_sectors << SECTOR_SHIFT >
+	    max_t(u32, PAGE_SIZE, bdev_logical_block_size(rc->main->bdev))) {
+		ti->error = "The spare was formatted for logical blocks larger than a page";
+		return -EINVAL;
+	}
 	if (super->ro_compat & ~REMAP_RO_COMPAT_KNOWN &&
 	    remap_mode_writes(dm_table_get_mode(ti->table))) {
 		ti->error =
