@@ -296,7 +296,7 @@ int remap_meta_commit(struct remap *rc, bool *touched)
 			int r = group_commit(rc, index);
 
 			if (r) {
-				DMERR("%s: the map can't be written to the spare", rc->name);
+				DMERR_LIMIT("%s: the map can't be written to the spare", rc->name);
 				remap_set_mode(rc, REMAP_MODE_NO_NEW_MAPS);
 				return r;
 			}
