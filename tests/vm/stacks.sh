@@ -7,28 +7,55 @@
 # begin to fail where reads go on ("unwritable"), or the region is moved by message while it still reads and then
 # nothing of it answers any more ("moved").
 
-# dying_disk LOWER DISK REGIONS SEED : creates the device LOWER over DISK; its regions are to die in the order of
-# /tmp/LOWER.regions, lines of "sector count kind". The disk is cut into that many pieces and each has one region, so file
-# systems' logs and metadata have theirs.
+# dying_disk LOWER DISK REGIONS SEED : creates the device LOWER over DISK. That many regions lie all over it, so file systems'
+# logs and metadata have theirs.
 dying_disk() {
 	local lower=$1 disk=$2 kernel_name
 
 	need dm-flakey
-	note "$lower: regions from seed $4"
 	# dm-flakey that fails writes fails flushes as well; a disk without a write cache gets none.
 	kernel_name=$(realpath "$disk")
 	echo 'write through' >"/sys/class/block/${kernel_name##*/}/queue/write_cache"
-	awk -v size="$(sectors_of "$disk")" -v regions="$3" -v seed="$4" 'BEGIN {
-		srand(seed)
-		piece = int(size / regions)
-		for (i = 0; i < regions; i++) {
-			count = 1 + int(rand() * 128)
-			printf "%f %d %d %s\n", rand(), i * piece + int(rand() * (piece - count)), count,
-				rand() < 0.5 ? "unwritable" : "moved"
-		}
-	}' | sort -n | cut -d ' ' -f 2- >"/tmp/$lower.regions"
 	printf '%s\n' "$disk" >"/tmp/$lower.disk"
+	echo "0 $(sectors_of "$disk")" | regions_in "$lower" "$3" "$4"
 	dying_table "$lower" 0 | new_device "$lower"
+}
+
+# regions_in LOWER REGIONS SEED : reads extents, lines of "sector count", and makes the list of regions that are to die,
+# in their order, in /tmp/LOWER.regions: lines of "sector count kind". The extents, laid end to end, are cut into that many
+# pieces, and each has one region, which ends with the extent in which it begins. Not while regions die.
+regions_in() {
+	note "$1: regions from seed $3"
+	awk -v regions="$2" -v seed="$3" '
+		{
+			start[NR] = $1
+			size += $2
+			end[NR] = size
+		}
+		END {
+			srand(seed)
+			piece = int(size / regions)
+			if (piece <= 128)
+				exit 1
+			extent = 1
+			for (i = 0; i < regions; i++) {
+				count = 1 + int(rand() * 128)
+				order = rand()
+				at = i * piece + int(rand() * (piece - count))
+				while (at >= end[extent])
+					extent++
+				if (count > end[extent] - at)
+					count = end[extent] - at
+				printf "%f %d %d %s\n", order, start[extent] + at - end[extent - 1], count,
+					rand() < 0.5 ? "unwritable" : "moved"
+			}
+		}' | sort -n | cut -d ' ' -f 2- >"/tmp/$1.regions" ||
+		fail "too little room for $2 regions"
+}
+
+# extents_of FILE... : where they lie on the device of their file system, for regions_in.
+extents_of() {
+	filefrag -s -v -b512 "$@" | awk '$1 ~ /^[0-9]+:$/ { gsub(/[.:]+/, " "); print $4, $6 }'
 }
 
 # dying_table LOWER COUNT : prints the table in which that many of its regions are dead.
@@ -90,6 +117,12 @@ all_saved() {
 	status_is_not "$1" proactive_blocks 0 || fail 'nothing was moved in time'
 }
 
+# empty_caches : so that what is read next comes from the disk.
+empty_caches() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
 # nothing_reported : since log_mark the kernel told of no error to what is above the remap device.
 nothing_reported() {
 	local found
@@ -132,7 +165,6 @@ files_load() {
 
 # files_right DIRECTORY : the files there are what was written, on the disk and not only in memory.
 files_right() {
-	sync
-	echo 3 >/proc/sys/vm/drop_caches
+	empty_caches
 	cat /tmp/files.[0-9]* | (cd "$1" && sha256sum --check --quiet) || fail 'files have changed'
 }

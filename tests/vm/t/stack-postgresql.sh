@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# title: PostgreSQL whose disk dies in 64 places under pgbench fails no transaction and loses no row
+# title: PostgreSQL whose tables and log die in 64 places under pgbench fails no transaction and loses no row
 # invariants: 1 2 3
 # disks: 200M:serial=main 64M:serial=spare
 # timeout: 300
@@ -21,7 +21,7 @@ as_postgres() {
 }
 
 server() {
-	as_postgres pg_ctl --pgdata=$data --silent --wait --timeout=300 --log=/tmp/log/server "$@"
+	as_postgres pg_ctl --pgdata=$data --silent --wait --timeout=36000 --log=/tmp/log/server "$@"
 }
 
 ask() {
@@ -37,6 +37,8 @@ bench() {
 
 # Each transaction of pgbench adds one row to its history, and the same amount to an account, a teller and a branch.
 rows_right() {
+	ask CHECKPOINT
+	empty_caches
 	eq 'rows in the history' "$(ask 'SELECT count(*) FROM pgbench_history')" "$transactions"
 	eq 'accounts' "$(ask 'SELECT count(*) FROM pgbench_accounts')" 100000
 	is 'the sums' "$(ask 'SELECT (SELECT sum(delta) FROM pgbench_history) = ALL (ARRAY[
@@ -56,18 +58,24 @@ cat >>$data/postgresql.conf <<-CONF
 	listen_addresses = ''
 	unix_socket_directories = '/tmp'
 	shared_buffers = 4MB
-	min_wal_size = 2MB
+	min_wal_size = 8MB
 	max_wal_size = 8MB
+	authentication_timeout = 600
+	autovacuum = off
 	jit = off
 CONF
 at_exit '[[ ! -f $data/postmaster.pid ]] || server stop --mode=immediate'
 server start
 as_postgres pgbench --initialize --scale=1 --quiet >/tmp/pgbench 2>&1
 ask 'CREATE EXTENSION amcheck'
+tables=$(ask "SELECT '$data/' || pg_relation_filepath(oid) FROM pg_class WHERE relname LIKE 'pgbench%'")
+mapfile -t tables <<<"$tables"
+extents_of $data/pg_wal/0* "${tables[@]}" | regions_in lower 64 "${1:-1}"
 log_mark
 
 under_load lower r bench
 rows_right
+bench
 all_saved r
 
 # It ends without a word, the module too, and it recovers from what is on the disks.
