@@ -10,6 +10,9 @@
  *   a free slot	turns bad while the device is suspended. Nothing can settle there.
  *   metadata		only first copies, ever, so that the second ones are always good: nothing may fail.
  *   all of it		whatever needs the spare may fail until it is back and a flush has succeeded.
+ *
+ * What null_blk made of it is read back after each change: a disk that fails elsewhere than the model believes would be
+ * blamed on the device under test.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +37,7 @@
 #define PIECE_SECTORS 512u	/* null_blk takes no longer ranges at once */
 #define OUTAGE_OPERATIONS 60u
 #define OUTAGE_S 2
+#define LIST_BYTES 8192u	/* a page of null_blk's, with room for ours */
 #define SLOW_MAX 3u
 #define SLOW_SECTORS_MAX 512u
 #define SLOW_MS_MAX 6u
@@ -46,26 +50,121 @@ struct fault {
 	bool free_slot;
 };
 
+/* A null_blk disk: all of it is bad while it is away, else what its faults say. */
+struct disk {
+	char path[128];		/* of its list of bad blocks; empty: this disk is left alone */
+	uint64_t sectors;
+	struct fault *fault;
+	unsigned int faults;
+	bool away;
+};
+
 static pthread_mutex_t fault_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fault main_fault[MAIN_FAULTS];
 static struct fault spare_fault[SPARE_FAULTS];
+static struct disk disks[] = {
+	[MAIN] = { .fault = main_fault, .faults = MAIN_FAULTS },
+	[SPARE] = { .fault = spare_fault, .faults = SPARE_FAULTS },
+};
 static uint64_t spot[SPOTS];
 static char slow_dev[32];
 static unsigned long long slow_offset, slow_sectors;
 
 /* What null_blk takes: "+FIRST-LAST" or "-FIRST-LAST". */
-static void badblocks(const char *disk, char sign, uint64_t sector, uint64_t count)
+static void badblocks(const struct disk *disk, char sign, uint64_t sector, uint64_t count)
 {
-	char path[128], text[64];
+	char text[64];
 	int fd, length;
 
-	snprintf(path, sizeof(path), "/sys/kernel/config/nullb/%s/badblocks", disk);
 	length = snprintf(text, sizeof(text), "%c%llu-%llu", sign, (unsigned long long)sector,
 			  (unsigned long long)(sector + count - 1));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	fd = open(disk->path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, text, length) != length)
-		give_up(EX_OSERR, "%s: \"%s\": %m", path, text);
+		give_up(EX_OSERR, "%s: \"%s\": %m", disk->path, text);
 	close(fd);
+}
+
+static void append(char *list, uint64_t first, uint64_t end)
+{
+	size_t used = strlen(list);
+
+	if (end > first)
+		snprintf(list + used, LIST_BYTES - used, " %llu+%llu", (unsigned long long)first,
+			 (unsigned long long)(end - first));
+}
+
+/* What has to be bad on the disk, in order. */
+static void wanted_list(const struct disk *disk, char *list)
+{
+	uint64_t at = 0;
+
+	list[0] = '\0';
+	if (disk->away)
+		append(list, 0, disk->sectors);
+	while (!disk->away) {
+		const struct fault *next = NULL;
+		unsigned int i;
+
+		for (i = 0; i < disk->faults; i++) {
+			const struct fault *fault = &disk->fault[i];
+
+			if (fault->length && fault->is_bad && fault->at >= at && (!next || fault->at < next->at))
+				next = fault;
+		}
+		if (!next)
+			break;
+		at = next->at + next->length;
+		append(list, next->at, at);
+	}
+}
+
+/* What null_blk says is bad; one range where one begins at the end of another. */
+static void found_list(const struct disk *disk, char *list)
+{
+	unsigned long long sector, count;
+	uint64_t first = 0, end = 0;
+	char text[LIST_BYTES];
+	const char *line = text;
+	ssize_t length = -1;
+	int used;
+	int fd;
+
+	fd = open(disk->path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		length = read(fd, text, sizeof(text) - 1);
+	if (length < 0)
+		give_up(EX_OSERR, "%s: %m", disk->path);
+	close(fd);
+	text[length] = '\0';
+	list[0] = '\0';
+	for (; sscanf(line, "%llu %llu\n%n", &sector, &count, &used) == 2; line += used) {
+		if (sector != end) {
+			append(list, first, end);
+			first = sector;
+		}
+		end = sector + count;
+	}
+	append(list, first, end);
+}
+
+static void check_list(const struct disk *disk)
+{
+	char wanted[LIST_BYTES], found[LIST_BYTES];
+
+	wanted_list(disk, wanted);
+	found_list(disk, found);
+	if (strcmp(wanted, found))
+		give_up(EX_OSERR, "a fault of the test bed: what is bad by %s:%s\nbut was to be:%s", disk->path, found,
+			wanted);
+}
+
+static void init_disk(struct disk *disk, const char *null, uint64_t sectors)
+{
+	disk->sectors = sectors;
+	if (!null)
+		return;
+	snprintf(disk->path, sizeof(disk->path), "/sys/kernel/config/nullb/%s/badblocks", null);
+	check_list(disk);
 }
 
 void faults_init(void)
@@ -73,6 +172,8 @@ void faults_init(void)
 	uint64_t state = t.seed;
 	unsigned int i;
 
+	init_disk(&disks[MAIN], t.main_null, t.main_sectors);
+	init_disk(&disks[SPARE], t.spare_null, t.spare_sectors);
 	for (i = 0; i < SPOTS; i++)
 		spot[i] = t.quiet_sectors + pattern_random(&state) % (t.sectors - t.quiet_sectors - SPOT_SECTORS);
 	if (t.slow) {
@@ -91,8 +192,9 @@ static void turn(struct fault *fault, enum device device, bool bad)
 {
 	if (!fault->comes_and_goes)
 		model_health(device, fault->sector, fault->count, MAYBE);
-	badblocks(device == MAIN ? t.main_null : t.spare_null, bad ? '+' : '-', fault->at, fault->length);
+	badblocks(&disks[device], bad ? '+' : '-', fault->at, fault->length);
 	fault->is_bad = bad;
+	check_list(&disks[device]);
 	if (!fault->comes_and_goes)
 		model_health(device, fault->sector, fault->count, bad ? BAD : GOOD);
 }
@@ -235,32 +337,43 @@ static void spare_step(struct op *op)
 	op->count = fault->count;
 }
 
-/* All of a disk, from the front; and the way back from its end, leaving @faults bad. */
-static void disk_away(const char *disk, uint64_t sectors, bool away, const struct fault *faults, unsigned int nr)
+/*
+ * All of a disk goes away, from the front, or is back, from the end. Nothing is ever added to the list where something is in
+ * it already. Linux 6.1 spoils it then: a range over several others moves ends, and of one that is half in another the rest
+ * gets in behind what begins after it; from there on the list is out of order, and what is cleared stays.
+ */
+static void disk_away(struct disk *disk, bool away)
 {
-	uint64_t pieces = (sectors + PIECE_SECTORS - 1) / PIECE_SECTORS;
+	uint64_t pieces = (disk->sectors + PIECE_SECTORS - 1) / PIECE_SECTORS;
 	uint64_t i;
 
+	for (i = 0; away && i < disk->faults; i++)
+		if (disk->fault[i].length && disk->fault[i].is_bad)
+			badblocks(disk, '-', disk->fault[i].at, disk->fault[i].length);
 	for (i = 0; i < pieces; i++) {
 		uint64_t at = (away ? i : pieces - 1 - i) * PIECE_SECTORS;
+		uint64_t left = disk->sectors - at;
 
-		badblocks(disk, away ? '+' : '-', at, sectors - at < PIECE_SECTORS ? sectors - at : PIECE_SECTORS);
+		badblocks(disk, away ? '+' : '-', at, left < PIECE_SECTORS ? left : PIECE_SECTORS);
 	}
-	for (i = 0; !away && i < nr; i++)
-		if (faults[i].length && faults[i].is_bad)
-			badblocks(disk, '+', faults[i].at, faults[i].length);
+	for (i = 0; !away && i < disk->faults; i++)
+		if (disk->fault[i].length && disk->fault[i].is_bad)
+			badblocks(disk, '+', disk->fault[i].at, disk->fault[i].length);
+	disk->away = away;
+	check_list(disk);
 }
 
-/* All of a device is as it was before an outage: good, but for @faults. */
-static void as_before(enum device device, const struct fault *faults, unsigned int nr)
+/* All of a device is as it was before an outage: good, but for its faults. */
+static void as_before(enum device device)
 {
+	const struct fault *faults = disks[device].fault;
 	uint64_t at = device == MAIN ? 0 : t.quiet_sectors;
 
 	while (at < t.sectors) {
 		const struct fault *next = NULL;
 		unsigned int i;
 
-		for (i = 0; i < nr; i++)
+		for (i = 0; i < disks[device].faults; i++)
 			if (faults[i].length && faults[i].count && faults[i].sector >= at &&
 			    (!next || faults[i].sector < next->sector))
 				next = &faults[i];
@@ -274,11 +387,7 @@ static void as_before(enum device device, const struct fault *faults, unsigned i
 static void outage(struct op *op)
 {
 	bool of_main = !t.spare_null || (t.main_null && chance(op, 50));
-	const struct fault *faults = of_main ? main_fault : spare_fault;
-	unsigned int nr = of_main ? MAIN_FAULTS : SPARE_FAULTS;
 	enum device device = of_main ? MAIN : SPARE;
-	const char *disk = of_main ? t.main_null : t.spare_null;
-	uint64_t sectors = of_main ? t.main_sectors : t.spare_sectors;
 	uint64_t first;
 
 	/* A map that can't be read when a table is activated is gone: none is, meanwhile. */
@@ -290,10 +399,10 @@ static void outage(struct op *op)
 	/* What never moves needs no spare. */
 	first = of_main ? 0 : t.quiet_sectors;
 	model_health(device, first, t.sectors - first, MAYBE);
-	disk_away(disk, sectors, true, faults, nr);
+	disk_away(&disks[device], true);
 	wait_for_operations(OUTAGE_OPERATIONS, OUTAGE_S);
-	disk_away(disk, sectors, false, faults, nr);
-	as_before(device, faults, nr);
+	disk_away(&disks[device], false);
+	as_before(device);
 	if (!of_main) {
 		/* Once a flush has failed writes with FUA fail, until one that began later has not. */
 		wait_for_turns(op->thread);

@@ -276,9 +276,9 @@ int main(int argc, char **argv)
 	open_device();
 	report_init();
 	model_init();
-	faults_init();
 	if (!t.plain)
 		admin_init();
+	faults_init();
 	files_open(&files);
 	io_fill(&files);
 	begin = now_s();
