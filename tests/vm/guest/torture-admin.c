@@ -16,6 +16,7 @@
 #include "tests/vm/guest/torture.h"
 
 #define STOP_S 10
+#define STORM_BUDGET 1000000u
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* One suspends or reloads at a time. Messages hold the other for reading; who needs the map to stand still, for writing. */
@@ -267,6 +268,14 @@ uint64_t admin_find_free(struct op *op)
 		from = run.sector + run.count;
 	}
 	return at;
+}
+
+void admin_wait_for_engine(void)
+{
+	struct op op = { .kind = SET, .number = 1 };
+
+	/* Any message that waits for its turn, also while the device is suspended, and changes nothing. */
+	must(&op, "\"set\"", dm_message(t.name, "set storm_budget %u", STORM_BUDGET));
 }
 
 /* A flush writes what could not be written before, and a table that takes over believes it. */

@@ -195,6 +195,8 @@ static void turn(struct fault *fault, enum device device, bool bad)
 	badblocks(&disks[device], bad ? '+' : '-', fault->at, fault->length);
 	fault->is_bad = bad;
 	check_list(&disks[device]);
+	if (!bad)
+		admin_wait_for_engine();
 	if (!fault->comes_and_goes)
 		model_health(device, fault->sector, fault->count, bad ? BAD : GOOD);
 }
@@ -367,7 +369,7 @@ static void disk_away(struct disk *disk, bool away)
 static void as_before(enum device device)
 {
 	const struct fault *faults = disks[device].fault;
-	uint64_t at = device == MAIN ? 0 : t.quiet_sectors;
+	uint64_t at = device == MAIN ? 0 : t.still_quiet;
 
 	while (at < t.sectors) {
 		const struct fault *next = NULL;
@@ -384,6 +386,16 @@ static void as_before(enum device device)
 	}
 }
 
+/* What was written while all of main was away has moved. */
+static void shrink_quiet(struct op *op)
+{
+	struct run run;
+
+	wait_for_turns(op->thread);
+	if (admin_find_run(0, &run) && run.sector < t.still_quiet)
+		t.still_quiet = run.sector;
+}
+
 static void outage(struct op *op)
 {
 	bool of_main = !t.spare_null || (t.main_null && chance(op, 50));
@@ -394,20 +406,26 @@ static void outage(struct op *op)
 	if (!admin_hold_table(true))
 		return;
 	snprintf(op->note, sizeof(op->note), "of %s", of_main ? "main" : "the spare");
-	if (!of_main)
+	if (!of_main) {
+		io_hold_cached_writes(true);
 		model_writes_may_fail(true);
+	}
 	/* What never moves needs no spare. */
-	first = of_main ? 0 : t.quiet_sectors;
+	first = of_main ? 0 : t.still_quiet;
 	model_health(device, first, t.sectors - first, MAYBE);
 	disk_away(&disks[device], true);
 	wait_for_operations(OUTAGE_OPERATIONS, OUTAGE_S);
 	disk_away(&disks[device], false);
+	admin_wait_for_engine();
 	as_before(device);
 	if (!of_main) {
 		/* Once a flush has failed writes with FUA fail, until one that began later has not. */
 		wait_for_turns(op->thread);
 		admin_settle(op);
 		model_writes_may_fail(false);
+		io_hold_cached_writes(false);
+	} else {
+		shrink_quiet(op);
 	}
 	admin_hold_table(false);
 }

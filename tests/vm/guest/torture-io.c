@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,20 @@
 #define PARTS_MAX 48		/* a read that fails is read again in at most so many parts */
 #define PATIENCE_S 60		/* what may be unread for a while reads after so long */
 #define PAUSE_NS 2000000L
+
+/*
+ * The page cache tells an error to whoever comes next, also to those who only read. So cached writes have no part in what
+ * lets writes fail.
+ */
+static pthread_rwlock_t cached_write_lock = PTHREAD_RWLOCK_INITIALIZER;
+
+void io_hold_cached_writes(bool hold)
+{
+	if (hold)
+		pthread_rwlock_wrlock(&cached_write_lock);
+	else
+		pthread_rwlock_unlock(&cached_write_lock);
+}
 
 void files_open(struct files *files)
 {
@@ -148,20 +163,6 @@ static void do_read(struct files *files, struct op *op, char *buffer)
 		drop_cache(files, op);
 }
 
-/*
- * A file hears once of what somebody's cached write failed with since it was opened or heard of the last such error.
- * That may have been long ago; this operation's own errors are to be told from it.
- */
-static void hear_old_errors(struct files *files, enum kind kind)
-{
-	if (!model_had_write_errors())
-		return;
-	if (kind == WRITE_CACHED)
-		fdatasync(files->cached);
-	else if (kind == WRITE_FUA || kind == FLUSH)
-		fdatasync(files->direct);
-}
-
 static void judge_write_error(const struct op *op)
 {
 	if (!op->error || declined(op) || model_may_write_fail(op))
@@ -241,19 +242,12 @@ static bool find_place(struct op *op)
 	return false;
 }
 
-void io_run(struct files *files, struct op *op)
+static void run_in_place(struct files *files, struct op *op)
 {
 	char *buffer = files->buffer + choose(op, PAGE_SECTORS / t.unit_sectors) * t.unit_sectors * SECTOR_BYTES;
 
 	op->shared = !is_cached(op->kind) && op->kind != DISCARD && chance(op, 15);
 	op->generation = op->kind == ZERO || op->kind == PUNCH ? GENERATION_ZERO : op->number;
-	hear_old_errors(files, op->kind);
-	if (op->kind == FLUSH) {
-		op->start = model_stamp();
-		op->error = fdatasync(files->direct) ? errno : 0;
-		judge_write_error(op);
-		return;
-	}
 	if (is_cached(op->kind))
 		buffer = files->buffer;
 	if (!find_place(op)) {
@@ -279,6 +273,23 @@ void io_run(struct files *files, struct op *op)
 		break;
 	}
 	model_let_go(op);
+}
+
+void io_run(struct files *files, struct op *op)
+{
+	if (op->kind == FLUSH) {
+		op->start = model_stamp();
+		op->error = fdatasync(files->direct) ? errno : 0;
+		judge_write_error(op);
+		return;
+	}
+	if (op->kind == WRITE_CACHED && pthread_rwlock_tryrdlock(&cached_write_lock) != 0) {
+		snprintf(op->note, sizeof(op->note), "not now");
+		return;
+	}
+	run_in_place(files, op);
+	if (op->kind == WRITE_CACHED)
+		pthread_rwlock_unlock(&cached_write_lock);
 }
 
 void io_fill(struct files *files)

@@ -45,6 +45,7 @@ struct sector {
 	struct condition at[2];	/* by enum device */
 	uint64_t on_spare;	/* stamp since when it surely lives there; 0: not surely */
 	uint64_t maybe_lost;	/* stamp: its slot was bad then; 0: never since it was written */
+	uint64_t whole;		/* stamp since when it is neither; what began earlier may have met it before */
 };
 
 static struct sector *sectors;
@@ -162,6 +163,20 @@ static bool throughout(const struct condition *at, enum health health, uint64_t 
 	return at->health == health && at->since < start;
 }
 
+static void found_again(struct sector *s)
+{
+	if (s->may_be_unread)
+		s->whole = stamp;
+	s->may_be_unread = false;
+}
+
+static void not_lost(struct sector *s)
+{
+	if (s->maybe_lost)
+		s->whole = stamp;
+	s->maybe_lost = 0;
+}
+
 /* A write to the sector is acknowledged. */
 static void acknowledged(struct sector *s, struct op *op)
 {
@@ -173,10 +188,10 @@ static void acknowledged(struct sector *s, struct op *op)
 	if (throughout(&s->at[MAIN], BAD, op->start) && !s->on_spare)
 		s->on_spare = stamp;
 	if (throughout(&s->at[MAIN], BAD, op->start) || throughout(&s->at[MAIN], GOOD, op->start))
-		s->may_be_unread = false;
-	/* While an outage begins, what was written is there already and may still become unreadable. */
-	if (s->maybe_lost < op->start && s->at[SPARE].health != MAYBE)
-		s->maybe_lost = 0;
+		found_again(s);
+	/* While an outage begins or ends, what was written is there already and may still become unreadable. */
+	if (s->maybe_lost < op->start && s->at[SPARE].health != MAYBE && s->at[SPARE].since < op->start)
+		not_lost(s);
 }
 
 void model_written(struct op *op)
@@ -251,9 +266,9 @@ void model_read(struct op *op, const void *data)
 			mismatch(op, i, "wrong data: found %s", pattern_describe(found, text, sizeof(text)));
 		settle(s, k, op->start);
 		if (throughout(&s->at[MAIN], GOOD, op->start))
-			s->may_be_unread = false;
+			found_again(s);
 		if (throughout(&s->at[SPARE], GOOD, op->start) && s->maybe_lost < op->start)
-			s->maybe_lost = 0;
+			not_lost(s);
 	}
 	model_unlock();
 }
@@ -274,7 +289,7 @@ enum may_fail model_may_fail(uint64_t sector, uint64_t count, uint64_t start)
 
 		if ((!throughout(&s->at[MAIN], GOOD, start) && !on_spare) || s->maybe_lost)
 			may_fail = YES;
-		else if (s->may_be_unread && !on_spare)
+		else if ((s->may_be_unread && !on_spare) || s->whole > start)
 			may_fail = LATER_NOT;
 	}
 	model_unlock();
@@ -289,7 +304,7 @@ bool model_is_whole(uint64_t sector, uint64_t count, uint64_t start)
 	model_lock();
 	for (i = sector; whole && i < sector + count; i++)
 		whole = throughout(&sectors[i].at[MAIN], GOOD, start) && throughout(&sectors[i].at[SPARE], GOOD, start) &&
-			!sectors[i].may_be_unread && !sectors[i].maybe_lost;
+			!sectors[i].may_be_unread && !sectors[i].maybe_lost && sectors[i].whole < start;
 	model_unlock();
 	return whole;
 }
@@ -327,23 +342,13 @@ void model_writes_may_fail(bool may)
 bool model_may_write_fail(const struct op *op)
 {
 	/* Plain writes of what never moved need no spare. */
-	bool needs_spare = op->kind != WRITE || op->sector + op->count > t.quiet_sectors;
+	bool needs_spare = op->kind != WRITE || op->sector + op->count > t.still_quiet;
 	bool may;
 
 	model_lock();
 	may = needs_spare && (writes_may_fail || writes_are_fine_since > op->start);
 	model_unlock();
 	return may;
-}
-
-bool model_had_write_errors(void)
-{
-	bool had;
-
-	model_lock();
-	had = writes_are_fine_since != 0;
-	model_unlock();
-	return had;
 }
 
 uint64_t model_next_lost(uint64_t sector)

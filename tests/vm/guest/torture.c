@@ -13,7 +13,8 @@
  *	--main-null DISK	null_blk disk under main: ranges of it turn bad
  *	--spare-null DISK	null_blk disk that is the spare: the same
  *	--slow NAME		device-mapper device (one linear segment) between main and its disk: ranges turn slow
- *	--quiet SECTORS		from the start of NAME: these never turn bad nor move, so no error is ever right
+ *	--quiet SECTORS		from the start of NAME: these never turn bad nor move (but when all of main does), so no
+ *				error is ever right
  *	--plain			NAME may be anything: only I/O
  *
  * Exit status: 0, 2 a mismatch, 3 nothing went on for two minutes, 64, 71.
@@ -258,6 +259,7 @@ static void parse(int argc, char **argv)
 		exit(EX_USAGE);
 	}
 	t.name = argv[optind];
+	t.still_quiet = t.quiet_sectors;
 	if (!seeded && getrandom(&t.seed, 4, 0) != 4)
 		exit(EX_OSERR);
 }

@@ -75,6 +75,7 @@ struct torture {
 	unsigned int unit_sectors;	/* least I/O */
 	unsigned int fails_sectors;	/* a bad sector takes along its neighbours in this unit */
 	uint64_t quiet_sectors;		/* from 0 on: nothing turns bad, nothing moves */
+	_Atomic uint64_t still_quiet;	/* so many of them: what is written while all of main is away moves */
 	const char *name;		/* of the device-mapper device under test */
 	char path[64];
 	bool plain;			/* not a remap device */
@@ -146,9 +147,6 @@ void model_health(enum device device, uint64_t sector, uint64_t count, enum heal
 void model_writes_may_fail(bool may);
 bool model_may_write_fail(const struct op *op);
 
-/* May an error of a write that nobody waited for still be reported to somebody who flushes? */
-bool model_had_write_errors(void);
-
 /* The next sector from @sector on that may be lost; the size of the device if there is none. */
 uint64_t model_next_lost(uint64_t sector);
 bool model_is_good(enum device device, uint64_t sector, uint64_t count);
@@ -191,6 +189,9 @@ struct files {
 void files_open(struct files *files);
 void io_run(struct files *files, struct op *op);
 
+/* No cached write is under way while it is held. */
+void io_hold_cached_writes(bool hold);
+
 /* Writes the first data of all sectors; reads and judges all of them. */
 void io_fill(struct files *files);
 void io_check_all(struct files *files);
@@ -223,6 +224,12 @@ bool admin_find_run(uint64_t from, struct run *run);
 /* A sector of the spare in a slot in which no block lives; 0: none found. The device is suspended. */
 uint64_t admin_find_free(struct op *op);
 uint64_t admin_free_blocks(void);
+
+/*
+ * Until the device is done with what it was at when this was called. It may have seen as bad what is good now, and note
+ * sectors as unread that can be read, even while others read them.
+ */
+void admin_wait_for_engine(void);
 
 /* The spare is back: makes the device find that out. */
 void admin_settle(struct op *op);
