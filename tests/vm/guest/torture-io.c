@@ -19,6 +19,7 @@
 
 #define PARTS_MAX 48		/* a read that fails is read again in at most so many parts */
 #define PATIENCE_S 60		/* what may be unread for a while reads after so long */
+#define PATIENCE_TRIES 1000u	/* and so many attempts: the clock goes on while the machine does not */
 #define PAUSE_NS 2000000L
 
 /*
@@ -97,6 +98,7 @@ static int transfer(struct files *files, bool is_write, enum kind kind, char *bu
 static int read_patiently(struct files *files, struct op *part, char *buffer)
 {
 	struct timespec pause = { 0, PAUSE_NS }, begin, now;
+	unsigned int tries = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	for (;;) {
@@ -116,7 +118,7 @@ static int read_patiently(struct files *files, struct op *part, char *buffer)
 			break;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec - begin.tv_sec > PATIENCE_S)
+		if (++tries > PATIENCE_TRIES && now.tv_sec - begin.tv_sec > PATIENCE_S)
 			mismatch(part, part->sector, "%s of %llu sectors, still after %d s",
 				 strerrorname_np(error), (unsigned long long)part->count, PATIENCE_S);
 		nanosleep(&pause, NULL);

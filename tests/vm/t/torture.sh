@@ -39,13 +39,16 @@ dmsetup create lower --table "0 $((main_mib * 2048)) linear /dev/main 0"
 # behind the device's back.
 dmsetup create plain --table "0 $length linear /dev/mapper/lower 1000"
 torture --seed "$seed" --operations 500 --plain plain
-(while :; do blkio -s 7 /dev/main write 15000 8 3; done) &
+touch /tmp/meddle
+(while [[ -e /tmp/meddle ]]; do blkio -s 7 /dev/main write 15000 8 3; done) &
 meddler=$!
-at_exit 'kill "$meddler" 2>/dev/null || true'
+at_exit 'rm -f /tmp/meddle'
 if torture --seed "$seed" --operations 20000 --plain plain >/tmp/found; then
 	fail 'data that another wrote was not noticed'
 fi
-kill "$meddler"
+# Its last write has ended: what comes now writes to the same disk.
+rm /tmp/meddle
+wait "$meddler"
 grep -q 'MISMATCH.*wrong data: found generation 3 of sector 15.*, seed 7$' /tmp/found || fail "not said: $(</tmp/found)"
 dmsetup remove plain
 
