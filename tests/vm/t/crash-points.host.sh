@@ -2,11 +2,11 @@
 # shellcheck shell=bash
 # title: a power cut at any moment of a recorded load leaves what was acknowledged, as user space and the kernel judge it
 # invariants: 1 2 3 4 8
-# timeout: 400
+# timeout: 600
 
 # tests/crash/README.md says what is judged. Arguments ask for more of it; the log of a run that failed stays in
 # build/test-logs.
-seed=${1:-301} rounds=${2:-20} operations=${3:-150} states=${4:-20000} kernel_states=${5:-104} kills=${6:-2}
+seed=${1:-301} rounds=${2:-20} operations=${3:-150} states=${4:-20000} kernel_states=${5:-104} kills=${6:-20}
 image_mib=4
 echo "seed $seed"
 
