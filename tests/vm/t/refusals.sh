@@ -67,6 +67,8 @@ no 'overlap|in use' "0 $size remap $main 0 $main 0 1 format"
 no 'overlap|in use' "0 16384 remap $main 0 $main 16376 1 format"
 no 'overlap|in use' "0 16384 remap $main 16384 $main 0 1 format"
 no 'logical' "0 $size remap $main 0 /dev/spare4k 0 1 format"
+no 'multiple' "0 16380 remap /dev/spare4k 0 $spare 0 1 format"
+no 'multiple' "0 16384 remap /dev/spare4k 4 $spare 0 1 format"
 addpart /dev/parted 1 2048 65536
 addpart /dev/parted 2 67584 63488
 wait_until 10 compgen -G '/sys/block/vd*/vd*2' >/dev/null
