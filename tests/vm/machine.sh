@@ -176,7 +176,8 @@ vm_where() {
 	local i
 
 	for i in 1 2; do
-		printf 'info registers -a\n' >"$VM_DIR/monitor.in"
+		# Opened both ways, or it would wait for an emulator that never opened its end.
+		printf 'info registers -a\n' 1<>"$VM_DIR/monitor.in"
 		vm_pause 1
 	done
 	timeout 2 cat "$VM_DIR/monitor.out" | tr -d '\r' | grep -aE '^CPU#|RIP=|EIP=' >&2 || :
@@ -188,7 +189,7 @@ vm_boot() {
 
 	before=$(stat -c %s "$VM_CONSOLE" 2>/dev/null) || before=0
 	vm_boot_once || status=$?
-	# Once in some hundreds of boots emulation gets stuck in the kernel, before anything of this project has run.
+	# Seen once in some hundreds of boots. Where no program of this project has run yet, none can be the reason.
 	if ((status == VM_STATUS_NO_BOOT)) && ! tail -c +$((before + 1)) "$VM_CONSOLE" | grep -q '^boot: the kernel is up'; then
 		vm_say 'its kernel never came up; once more'
 		vm_boot_once

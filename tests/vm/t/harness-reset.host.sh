@@ -13,9 +13,13 @@ expect() {
 vm_start 16M 8M:serial=spare
 first=$(vm_exec 'cat /proc/sys/kernel/random/boot_id')
 if [[ $(vm_accel) == tcg* ]]; then
-	mhz=$(vm_exec "dmesg | sed -n 's/.*tsc: Detected \\([0-9]*\\).*/\\1/p'")
+	# Twice where it gauges the processor's frequency to be another than the counter's, which it says last.
+	mhz=$(vm_exec "dmesg | sed -n 's/.*tsc: Detected \\([0-9]*\\).*/\\1/p' | tail -n 1")
 	host_mhz=$(($(build/tests/vm/tsc-khz) / 1000))
-	expect "its clock counts $mhz MHz, the host's $host_mhz" "$((mhz - host_mhz <= 1 && host_mhz - mhz <= 1))" 1
+	if ! ((mhz - host_mhz <= 1 && host_mhz - mhz <= 1)); then
+		printf 'FAIL: its clock counts at %s MHz, and that of the host at %s\n' "$mhz" "$host_mhz"
+		exit 1
+	fi
 fi
 vm_exec 'echo written | dd of=/dev/disk0 oflag=direct,sync bs=512 conv=sync status=none; echo here >/tmp/file'
 
