@@ -109,23 +109,36 @@ remap_create() {
 	dmsetup create "$name" --table "0 $(blockdev --getsz "$main") remap $main 0 $spare 0${1:+ $# $*}"
 }
 
-# What can be removed goes, outermost first; some devices only when those on top of them have gone.
+# Prints loop devices that are in use.
+used_loops() {
+	local path
+	for path in /sys/block/loop*/loop; do
+		[[ ! -d $path ]] || printf '%s\n' "$path"
+	done
+}
+
+# What can be removed goes, outermost first; some devices only when those on top of them have gone. Each test runs this: few
+# programs, since an emulated machine needs a tenth of a second for one.
 tear_down() {
-	local round name where left=
+	local round name where i left=
+	local -a mounts
 
 	for round in 1 2 3 4 5 6; do
-		tac /proc/mounts | while read -r name where _; do
+		mapfile -t mounts </proc/mounts
+		for ((i = ${#mounts[@]} - 1; i >= 0; i--)); do
+			read -r name where _ <<<"${mounts[i]}"
 			case $name in
 			/dev/mapper/* | /dev/dm-* | /dev/loop* | /dev/nullb* | /dev/sd* | /dev/md* | /dev/vd[c-z]*)
-				umount "$where" || :
+				umount "$where" 2>/dev/null || :
 				;;
 			esac
-		done 2>/dev/null
+		done
 		dmsetup ls 2>/dev/null | while read -r name _; do
 			[[ $name == No ]] || dmsetup remove "$name" || :
 		done 2>/dev/null
-		losetup --detach-all 2>/dev/null || :
-		left=$(dmsetup ls 2>/dev/null | grep -v '^No devices' || :)$(losetup --list --noheadings)
+		[[ -z $(used_loops) ]] || losetup --detach-all 2>/dev/null || :
+		left=$(dmsetup ls 2>/dev/null)
+		left=${left#No devices found}$(used_loops)
 		[[ -z $left ]] && break
 		sleep 0.2
 	done
