@@ -394,6 +394,8 @@ static void set_up_target(struct remap *rc)
 	ti->flush_supported = true;
 	ti->discards_supported = bdev_max_discard_sectors(rc->main->bdev) > 0;
 	ti->per_io_data_size = sizeof(struct remap_io);
+	/* dm_submit_bio_remap() counts what was held; what the target answers itself is not counted. */
+	ti->accounts_remapped_io = true;
 }
 
 static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)

@@ -43,3 +43,6 @@ fi
 (($(status_of r proactive_blocks) > 1000 && $(status_of r released_blocks) > 1000)) || fail 'too little moved to show anything'
 hammer -s $seed -c -M /tmp/model /dev/mapper/r 32768
 expect_status r mode=rw unread_sectors=0 lost_sectors=0 failed_relocations=0
+# Each I/O was counted once when it was sent, also if it had waited, and once when it was done.
+is 'I/Os that the kernel counts as in flight' \
+	"$(xargs <"/sys/block/$(dmsetup info -c --noheadings -o blkdevname r)/inflight")" '0 0'
