@@ -54,14 +54,17 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 		return BLK_STS_TARGET;
 	if (slot == REMAP_NO_SLOT)
 		return remap_main_io(rc, REQ_OP_WRITE | fua, sector, buf, nr_sectors);
+	remap_masks_of(rc, slot, &unread, &lost);
+	healed = (unread | lost) & remap_units_mask(rc, at, nr_sectors);
+	/* What the masks say outlives a flush that fails: what they say it of must as well. */
+	if (healed)
+		fua = REQ_FUA;
 	status = remap_spare_io(rc, REQ_OP_WRITE | fua, remap_slot_sector(rc, slot) + at, buf,
 				nr_sectors);
 	if (status)
 		return status;
 	if (!fua)
 		remap_spare_written(rc);
-	remap_masks_of(rc, slot, &unread, &lost);
-	healed = (unread | lost) & remap_units_mask(rc, at, nr_sectors);
 	if (healed) {
 		/* Dirty first: a flush that misses that must not miss the healed sectors too. */
 		remap_slot_healed(rc, slot);
@@ -315,8 +318,9 @@ static blk_status_t fetch_unread(struct remap *rc, u32 slot, u64 block, unsigned
 		WRITE_ONCE(masks->next_try, jiffies + msecs_to_jiffies(rc->retry_ms));
 		return BLK_STS_IOERR;
 	}
-	if (rc->read_only ||
-	    remap_spare_io(rc, REQ_OP_WRITE, remap_slot_sector(rc, slot) + at, buf, nr_sectors))
+	/* FUA, as in write_home(). */
+	if (rc->read_only || remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA,
+					    remap_slot_sector(rc, slot) + at, buf, nr_sectors))
 		return BLK_STS_OK;
 	remap_slot_healed(rc, slot);
 	remap_masks_set(rc, slot, masks->unread & ~remap_units_mask(rc, at, nr_sectors),

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# title: no FUA write overtakes the record of a heal; one healed sector neither delays nor loses another of its block
+# title: no FUA write overtakes the record of a heal, no lost cache undoes it; one healed sector delays no other
 # invariants: 1 2 4 9
 # timeout: 120
 
@@ -125,3 +125,35 @@ dmsetup remove top
 dmsetup remove r
 remap_create r /dev/mapper/lower /dev/mapper/lower_spare
 expect_map /dev/mapper/r 4000 8 '1 4000 2' '4 4002 1' '1 4003 5'
+dmsetup remove r
+
+# A spare that forgets what it has cached, and says so in one flush: what was brought along or healed is not replaced by
+# what the slot held before, which is zeros.
+null_disk forgetful 4 cache_size=1
+with_errors /dev/forgetful | swap_table lower_spare
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare format retry_ms 0
+with_errors "$main" 5603+1 6403+1 | swap_table lower
+for place in 5600 6400; do
+	blkio /dev/mapper/r check $place 8 1 >/dev/null || (($? == 1)) || fail 'wrong data'
+done
+expect_status r unread_sectors=2
+blkio /dev/mapper/r flush
+with_errors "$main" | swap_table lower
+blkio /dev/mapper/r - <<-IO
+	check 5603 1 1
+	write 6403 1 2
+IO
+expect_status r unread_sectors=0
+flaky /dev/forgetful down | swap_table lower_spare
+if blkio /dev/mapper/r flush >/dev/null; then
+	fail 'a flush that the spare refused succeeded'
+fi
+echo "0 $(sectors_of /dev/forgetful) error" | swap_table lower_spare
+for power in 0 1; do
+	echo $power >/sys/kernel/config/nullb/forgetful/power
+done
+wait_until 20 test -b /dev/forgetful
+with_errors /dev/forgetful | swap_table lower_spare
+blkio /dev/mapper/r flush
+expect_map /dev/mapper/r 5600 8 '1 5600 8'
+expect_map /dev/mapper/r 6400 8 '1 6400 3' '2 6403 1' '1 6404 4'
