@@ -137,7 +137,7 @@ static void unfence(struct remap *rc, u32 index, unsigned int i, unsigned int co
 	for (k = 0; k < rc->super.nr_fenced; k++)
 		if (rc->super.fenced[k] == number)
 			rc->super.fenced[k] = rc->super.fenced[--rc->super.nr_fenced];
-	rc->super_copies = 0;
+	rc->super_stale = REMAP_SUPER_BOTH;
 }
 
 /*
@@ -277,7 +277,7 @@ int remap_meta_load(struct remap *rc)
 	if (r)
 		return r;
 	counters_start(rc);
-	if (rc->super_copies < 2)
+	if (rc->super_stale)
 		atomic64_inc(&rc->count.metadata_errors);
 	for (index = 0; index < rc->super.nr_groups_initialised; index++) {
 		r = group_load(rc, index);
@@ -293,7 +293,7 @@ int remap_meta_load(struct remap *rc)
 		WRITE_ONCE(rc->meta_dirty, false);
 		return 0;
 	}
-	if (rc->super_copies < 2) {
+	if (rc->super_stale) {
 		r = remap_super_write(rc);
 		if (r)
 			return r;
@@ -305,13 +305,13 @@ int remap_meta_load(struct remap *rc)
 	/* Only now: until the growth of the last block is on disk, the old length counts. */
 	if (rc->len != rc->super.main_sectors) {
 		rc->super.main_sectors = rc->len;
-		rc->super_copies = 0;
+		rc->super_stale = REMAP_SUPER_BOTH;
 	}
 	if (!rc->super.main_id[0] && rc->main_id[0]) {
 		memcpy(rc->super.main_id, rc->main_id, sizeof(rc->main_id));
-		rc->super_copies = 0;
+		rc->super_stale = REMAP_SUPER_BOTH;
 	}
-	return rc->super_copies < 2 ? remap_super_write(rc) : 0;
+	return rc->super_stale ? remap_super_write(rc) : 0;
 }
 
 int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block,

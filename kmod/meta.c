@@ -30,33 +30,52 @@
 
 /* Superblock */
 
-static blk_status_t super_write_copy(struct remap *rc, sector_t sector)
-{
-	blk_status_t status;
+static const sector_t super_sector[2] = { REMAP_SUPER_A_SECTOR, REMAP_SUPER_B_SECTOR };
 
-	status = remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, sector, rc->super_buf,
-				REMAP_META_SECTORS);
-	if (status)
+/* Writes rc->super, as it stands in super_buf, to the copies that are not like it. */
+static int super_write_stale(struct remap *rc)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		if (!(rc->super_stale & BIT(i)))
+			continue;
+		if (!remap_spare_io(rc, REQ_OP_WRITE | REQ_FUA, super_sector[i], rc->super_buf,
+				    REMAP_META_SECTORS)) {
+			rc->super_stale &= ~BIT(i);
+			continue;
+		}
 		atomic64_inc(&rc->count.metadata_errors);
-	return status;
+		DMWARN_LIMIT("%s: copy %c of the superblock can't be written", rc->name, 'A' + i);
+	}
+	return rc->super_stale == REMAP_SUPER_BOTH ? -EIO : 0;
 }
 
 /* Both copies, durable. One is enough. */
 int remap_super_write(struct remap *rc)
 {
-	blk_status_t a, b;
-
 	rc->super.sequence++;
+	rc->super_stale = REMAP_SUPER_BOTH;
 	remap_super_encode(rc->super_buf, &rc->super);
-	a = super_write_copy(rc, REMAP_SUPER_A_SECTOR);
-	b = super_write_copy(rc, REMAP_SUPER_B_SECTOR);
-	rc->super_copies = !a + !b;
-	return a && b ? -EIO : 0;
+	return super_write_stale(rc);
+}
+
+/*
+ * What could not be written is tried again. A copy that is good is left alone, since a cut write
+ * would leave none; if both failed, nobody knows what they hold, and they get a new number.
+ */
+static int super_renew(struct remap *rc)
+{
+	if (rc->super_stale == REMAP_SUPER_BOTH)
+		return remap_super_write(rc);
+	if (!rc->super_stale)
+		return 0;
+	remap_super_encode(rc->super_buf, &rc->super);
+	return super_write_stale(rc);
 }
 
 int remap_super_read(struct remap *rc, struct remap_super *super, const char **reason)
 {
-	static const sector_t sector[2] = { REMAP_SUPER_A_SECTOR, REMAP_SUPER_B_SECTOR };
 	enum remap_super_error worst = REMAP_SUPER_NO_MAGIC;
 	struct remap_super *found;
 	bool unreadable = false;
@@ -66,11 +85,12 @@ int remap_super_read(struct remap *rc, struct remap_super *super, const char **r
 	found = kvmalloc(sizeof(*found), GFP_KERNEL);
 	if (!found)
 		return -ENOMEM;
-	rc->super_copies = 0;
+	rc->super_stale = REMAP_SUPER_BOTH;
 	for (i = 0; i < 2; i++) {
 		enum remap_super_error error;
 
-		if (remap_spare_io(rc, REQ_OP_READ, sector[i], rc->super_buf, REMAP_META_SECTORS)) {
+		if (remap_spare_io(rc, REQ_OP_READ, super_sector[i], rc->super_buf,
+				   REMAP_META_SECTORS)) {
 			unreadable = true;
 			continue;
 		}
@@ -83,12 +103,12 @@ int remap_super_read(struct remap *rc, struct remap_super *super, const char **r
 		 * good.
 		 */
 		if (have && found->sequence == super->sequence) {
-			rc->super_copies++;
+			rc->super_stale &= ~BIT(i);
 			continue;
 		}
 		if (!have || found->sequence > super->sequence) {
 			*super = *found;
-			rc->super_copies = 1;
+			rc->super_stale = REMAP_SUPER_BOTH & ~BIT(i);
 		}
 		have = true;
 	}
@@ -290,17 +310,13 @@ int remap_meta_commit(struct remap *rc, bool *touched)
 		atomic64_inc(&rc->count.spare_write_errors);
 		return -EIO;
 	}
+	/* No metadata may be newer than the superblock, or that looks like one of another day. */
+	if (super_renew(rc))
+		goto out_error;
 	*touched = true;
 	for (index = 0; index < rc->super.nr_groups_initialised; index++)
-		if (rc->group[index]->dirty) {
-			int r = group_commit(rc, index);
-
-			if (r) {
-				DMERR_LIMIT("%s: the map can't be written to the spare", rc->name);
-				remap_set_mode(rc, REMAP_MODE_NO_NEW_MAPS);
-				return r;
-			}
-		}
+		if (rc->group[index]->dirty && group_commit(rc, index))
+			goto out_error;
 	WRITE_ONCE(rc->meta_dirty, false);
 	WRITE_ONCE(rc->heals_unrecorded, false);
 	if (test_bit(REMAP_ATT_POISON, &rc->attention)) {
@@ -310,6 +326,11 @@ int remap_meta_commit(struct remap *rc, bool *touched)
 	if (rc->mode == REMAP_MODE_NO_NEW_MAPS && !remap_spare_is_full(rc))
 		remap_set_mode(rc, REMAP_MODE_RW);
 	return 0;
+
+out_error:
+	DMERR_LIMIT("%s: the map can't be written to the spare", rc->name);
+	remap_set_mode(rc, REMAP_MODE_NO_NEW_MAPS);
+	return -EIO;
 }
 
 void remap_poison(struct remap *rc, u64 block)

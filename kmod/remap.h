@@ -43,6 +43,8 @@
 #define REMAP_BATCH_BLOCKS	256		/* the same in blocks of 4 KiB */
 #define REMAP_BATCH_SECTORS	(REMAP_BATCH_BYTES >> SECTOR_SHIFT)
 
+#define REMAP_SUPER_BOTH	3u	/* copies A and B of the superblock, as bits */
+
 #define REMAP_STORM_BUDGET	64
 #define REMAP_SALVAGE_MS	10000
 #define REMAP_RETRY_MS		1000
@@ -150,7 +152,7 @@ struct remap {
 	char name[DM_NAME_LEN];
 	sector_t len;
 	struct remap_super super;
-	unsigned int super_copies;	/* like super; fewer than two: write it again */
+	unsigned int super_stale;	/* bits: copies that are not like super, to be written again */
 	struct remap_group **group;
 	u32 nr_groups;
 	u32 alloc_group;		/* where the last slot was found */

@@ -173,6 +173,18 @@ dmsetup remove r
 damage random "${sector_of[meta 0 1]}"
 remap_create r /dev/mapper/lower /dev/mapper/lower_spare
 blkio /dev/mapper/r check 14000 8 3
+
+# A copy of the superblock that could not be written is written with the next change, and the good one is left alone.
+with_errors "$spare" "${sector_of[meta 0 0]}+8" "${sector_of[super 0 1]}+8" | swap_table lower_spare
+relocate r 14400 8
+expect_status r mode=rw fenced_copies=1
+with_errors "$spare" "${sector_of[super 0 0]}+8" | swap_table lower_spare
+relocate r 14408 8
+for copy in 0 1; do
+	dd if="$spare" of=/tmp/super.$copy bs=512 skip="${sector_of[super 0 $copy]}" count=8 iflag=direct status=none
+done
+cmp /tmp/super.0 /tmp/super.1 || fail 'copy B of the superblock is still an old one'
+with_errors "$spare" | swap_table lower_spare
 dmsetup remove r lower_spare
 
 # Two entries for one block, as a crash leaves them between two moves: the newer generation counts, also where the
