@@ -64,6 +64,11 @@ static int group_read(struct remap *rc, const struct remap_super *super, u32 ind
 			       REMAP_META_BYTES);
 		if (a != b)
 			stale[a > b] |= bit;
+		/* Fences may be missing in it, and groups that were initialised since. */
+		if (le64_to_cpu(remap_meta_buf(rc, 0, i)->super_sequence) > super->sequence)
+			return load_error(
+				rc, "the superblock is older than the metadata: see remapctl check",
+				(u64)index * REMAP_METAS_PER_GROUP + i);
 		if (!(good[0] & bit) || !(good[1] & bit))
 			atomic64_inc(&rc->count.metadata_errors);
 	}

@@ -343,7 +343,7 @@ static int check_groups(const struct spare_io *io, struct spare *spare, spare_pr
 			progress(index + 1, super->nr_groups_initialised);
 	}
 	if (!err && super_is_behind)
-		err = add_plain(spare, SPARE_SUPER_BEHIND, SPARE_LOSES, SPARE_ACTIVATES);
+		err = add_plain(spare, SPARE_SUPER_BEHIND, SPARE_LOSES, SPARE_REFUSED);
 	if (!err)
 		err = check_uncounted(io, spare, group);
 	free(group);

@@ -130,7 +130,7 @@ try mends refused block-pieced both tail dead-head 'meta 1'
 # Fields of the superblock.
 try clean read-only superblock-read-only edit super ro_compat 4
 try loses read-only incomplete edit super ro_compat 1
-try loses yes superblock-behind edit super sequence 0
+try loses refused superblock-behind edit super sequence 0
 try newer refused superblock-newer edit super version 2
 try loses refused superblock-gone edit super block_sectors 9
 # Where it ends now was a copy of the last metadata block.
