@@ -562,15 +562,19 @@ void remap_submit_waiting(struct remap *rc, struct bio_list *bios)
 
 /* Done */
 
-static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t error)
+static int end_flush(struct remap *rc, struct remap_io *io, blk_status_t *error)
 {
 	bool is_spare = io->flags & REMAP_IO_SPARE;
 
-	if (!error && is_spare)
+	/* One of the target's own failed while this one, asked for before, was on its way. */
+	if (!*error && test_and_clear_bit(is_spare ? REMAP_ATT_SPARE_UNTOLD : REMAP_ATT_MAIN_UNTOLD,
+					  &rc->attention))
+		*error = BLK_STS_IOERR;
+	if (!*error && is_spare)
 		remap_flush_covered(rc, io->flush_number);
 	else if (is_spare)
 		remap_flush_failed(rc);
-	else if (error)
+	else if (*error)
 		main_flush_failed(rc);
 	else
 		remap_main_flushed(rc, io->flush_number);
@@ -595,7 +599,7 @@ static int end_failed(struct remap *rc, struct bio *bio, struct remap_io *io, bl
 	return DM_ENDIO_INCOMPLETE;
 }
 
-static noinline int end_with_care(struct remap *rc, struct bio *bio, blk_status_t error)
+static noinline int end_with_care(struct remap *rc, struct bio *bio, blk_status_t *error)
 {
 	struct remap_io *io = remap_io(bio);
 
@@ -606,7 +610,7 @@ static noinline int end_with_care(struct remap *rc, struct bio *bio, blk_status_
 	if (io->flags & REMAP_IO_SPARE && op_is_write(bio_op(bio)))
 		remap_spare_written(rc);
 	uncount_io(rc, io);
-	return error ? end_failed(rc, bio, io, error) : DM_ENDIO_DONE;
+	return *error ? end_failed(rc, bio, io, *error) : DM_ENDIO_DONE;
 }
 
 int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
@@ -614,7 +618,7 @@ int remap_path_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error
 	struct remap_io *io = remap_io(bio);
 
 	if (unlikely(*error || io->flags & ~(REMAP_IO_COUNTED | REMAP_IO_FUA)))
-		return end_with_care(ti->private, bio, *error);
+		return end_with_care(ti->private, bio, error);
 	uncount_done(ti->private, io);
 	return DM_ENDIO_DONE;
 }

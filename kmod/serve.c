@@ -565,11 +565,15 @@ static void serve_later(struct remap *rc)
 /* A map that can't be written does no harm to what is not in it. */
 static bool flush_spare(struct remap *rc)
 {
-	bool touched;
+	bool committed, touched;
 
-	if (remap_meta_is_dirty(rc) && !remap_meta_commit(rc, &touched))
+	committed = remap_meta_is_dirty(rc) && !remap_meta_commit(rc, &touched);
+	/* What an earlier flush lost, this one does not bring back. */
+	if (test_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention))
+		return false;
+	if (committed)
 		return true;
-	if (remap_heals_unrecorded(rc) || test_bit(REMAP_ATT_SPARE_UNTOLD, &rc->attention))
+	if (remap_heals_unrecorded(rc))
 		return false;
 	return !remap_spare_needs_flush(rc) || !remap_spare_flush(rc);
 }

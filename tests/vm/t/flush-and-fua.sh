@@ -160,3 +160,37 @@ blkio /dev/mapper/r - <<-IO
 IO
 echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
 blkio /dev/mapper/r flush
+
+# One that fails while a flush waits for the map to be written: that flush was asked for before, so it is the one to say it,
+# although the map is written in the end.
+with_errors /dev/spare "${metas[@]}" | swap_table lower_spare
+if (relocate r 2400 8) 2>/dev/null; then
+	fail 'a block was moved though the map can not be written'
+fi
+echo "0 $(sectors_of /dev/spare) linear /dev/spare 0" | swap_table lower_spare
+blkio /dev/mapper/r write 808 8 9
+# The worker commits before it looks after this write, and then waits for main.
+with_errors /dev/main 3200+8 | swap_table lower_main
+dmsetup suspend --noflush --nolockfs lower_spare
+blkio /dev/mapper/r write 3200 8 9 &
+writer=$!
+wait_until 20 status_is r held_ios 1
+blkio /dev/mapper/r flush >/tmp/flush &
+flusher=$!
+wait_until 20 status_is r held_ios 2
+dmsetup suspend --noflush --nolockfs lower_main
+errors=$(status_of r spare_write_errors)
+flaky /dev/spare down | dmsetup load lower_spare
+dmsetup resume lower_spare
+wait_until 20 status_is r spare_write_errors $((errors + 1))
+for device in spare main; do
+	echo "0 $(sectors_of /dev/$device) linear /dev/$device 0" | dmsetup load lower_$device
+	[[ $device == main ]] || dmsetup suspend --noflush --nolockfs lower_$device
+	dmsetup resume lower_$device
+done
+wait "$writer" || fail 'main takes the write again, and it failed'
+if wait "$flusher"; then
+	fail 'a flush succeeded although one of the spare had failed while it waited'
+fi
+told=$(blkio /dev/mapper/r flush) || fail "told a second time: $told"
+blkio /dev/mapper/r fua 808 8 9
