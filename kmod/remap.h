@@ -128,6 +128,7 @@ struct remap_item {
 	u32 lost;
 	u64 word;			/* of old_slot, while it is being released */
 	bool moves;
+	bool medium;			/* main said so: no doubt that it is a bad spot */
 	bool rewrite;			/* main gave it at last: it may be written back there instead */
 	bool rewritten;
 };

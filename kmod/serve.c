@@ -75,11 +75,11 @@ static blk_status_t write_home(struct remap *rc, blk_opf_t fua, sector_t sector,
 }
 
 /*
- * Tries each block's part of a write again; an item for each that fails. *@main_status: what main
- * said of those that it failed. True: main took some of it.
+ * Tries each block's part of a write again; an item for each that fails. *@in_doubt: what main said
+ * of those of which it did not say MEDIUM. True: main took some of it.
  */
 static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, sector_t end,
-			unsigned int *nr, blk_status_t *main_status)
+			unsigned int *nr, blk_status_t *in_doubt)
 {
 	struct remap_io *io = remap_io(bio);
 	bool only_block = failed_on_main(bio) && remap_io_sector(rc, bio) >> rc->block_shift ==
@@ -104,9 +104,9 @@ static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, secto
 			if (!(io->flags & REMAP_IO_HOPELESS))
 				io->status = status;
 			io->flags |= REMAP_IO_NEEDS_ITEM;
-			item_of(rc, nr, block);
-			if (on_main && *main_status != BLK_STS_MEDIUM)
-				*main_status = status;
+			item_of(rc, nr, block)->medium |= on_main && status == BLK_STS_MEDIUM;
+			if (on_main && status != BLK_STS_MEDIUM)
+				*in_doubt = status;
 		}
 		start = block_end;
 	}
@@ -131,6 +131,12 @@ static bool concerns(struct remap *rc, struct bio *bio, const struct remap_item 
 	       (remap_io_end(rc, bio) - 1) >> rc->block_shift >= item->block;
 }
 
+/* Does moving this block spend from the budget of an outage? */
+static bool is_in_doubt(struct remap *rc, const struct remap_item *item)
+{
+	return !item->medium && remap_slot_of(rc, item->block) == REMAP_NO_SLOT;
+}
+
 /*
  * Main is away: each write in turn spends what its blocks on main need of the storm budget, or none
  * where that is more than is left, since half a write helps nobody. Keeps the items of the former.
@@ -149,7 +155,7 @@ static unsigned int spend_budget(struct remap *rc, struct bio_list *bios, unsign
 			continue;
 		for (i = 0; i < nr; i++)
 			cost += !rc->item[i].moves && concerns(rc, bio, &rc->item[i]) &&
-				remap_slot_of(rc, rc->item[i].block) == REMAP_NO_SLOT;
+				is_in_doubt(rc, &rc->item[i]);
 		if (cost > rc->storm_left) {
 			io->flags |= REMAP_IO_HOPELESS;
 			continue;
@@ -177,7 +183,7 @@ static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsig
 	for (i = 0; i < nr; i++) {
 		struct remap_item *item = &rc->item[i];
 		sector_t block_start = item->block << rc->block_shift;
-		bool failed = remap_slot_of(rc, item->block) != REMAP_NO_SLOT;
+		bool failed = !is_in_doubt(rc, item);
 
 		bio_list_for_each(bio, bios) {
 			sector_t start = max(remap_io_sector(rc, bio), block_start);
@@ -210,7 +216,7 @@ static bool all_moved(struct remap *rc, unsigned int nr, struct bio *bio)
 static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from, sector_t to)
 {
 	bool main_answers = false;
-	blk_status_t main_status = BLK_STS_OK;
+	blk_status_t in_doubt = BLK_STS_OK;
 	bool fua_failed = false;
 	bool is_fua = false;
 	unsigned int nr = 0;
@@ -224,16 +230,16 @@ static void serve_writes(struct remap *rc, struct bio_list *bios, sector_t from,
 		sector_t start = max(from, remap_io_sector(rc, bio));
 		sector_t end = min(to, remap_io_end(rc, bio));
 
-		main_answers |= retry_write(rc, bio, start, end, &nr, &main_status);
+		main_answers |= retry_write(rc, bio, start, end, &nr, &in_doubt);
 		is_fua |= !!fua_of(bio);
 	}
 	for (i = 0; i < nr; i++)
 		bio_list_for_each(bio, bios)
 			mark_given(rc, bio, &rc->item[i]);
-	if (main_status && !main_answers &&
-	    !remap_believe(rc, main_status, rc->item[0].block << rc->block_shift))
+	if (in_doubt && !main_answers &&
+	    !remap_believe(rc, in_doubt, rc->item[0].block << rc->block_shift))
 		nr = spend_budget(rc, bios, nr);
-	else if (main_status && main_status != BLK_STS_MEDIUM)
+	else if (in_doubt)
 		nr = still_failing(rc, bios, nr);
 	if (nr)
 		remap_relocate(rc, nr, REMAP_REASON_RESCUE, bios, 0);
@@ -402,7 +408,9 @@ static blk_status_t read_unmapped(struct remap *rc, u64 block, unsigned int at, 
 		if (status) {
 			unsigned int first = at - at % step;
 
-			result = status;
+			/* MEDIUM only if nothing but that was said. */
+			if (!result || result == BLK_STS_MEDIUM)
+				result = status;
 			if (!remap_status_is_media(status))
 				return status;
 			*bad |= remap_units_mask(
@@ -426,8 +434,8 @@ static void salvage_later(struct remap *rc, u64 first, u64 last)
 }
 
 /*
- * The same of reads: keeps the items of which something still can't be read, or all if what reads at
- * last is to be written back.
+ * Reads what is in doubt once more, as still_failing() does with writes: keeps the items of which
+ * something still can't be read, or all if what reads at last is to be written back.
  */
 static unsigned int still_unreadable(struct remap *rc, unsigned int nr, unsigned long deadline)
 {
@@ -437,9 +445,13 @@ static unsigned int still_unreadable(struct remap *rc, unsigned int nr, unsigned
 	for (i = 0; i < nr; i++) {
 		u64 block = rc->item[i].block;
 		bool rewrite = rc->rewrite_first;
-		bool shaky;
+		bool shaky = false;
 		u32 bad = 0;
 
+		if (rc->item[i].medium) {
+			rc->item[kept++] = rc->item[i];
+			continue;
+		}
 		if (!is_over(deadline))
 			read_unmapped(rc, block, 0, rc->scratch, remap_sectors_in_block(rc, block),
 				      &bad, &shaky, deadline);
@@ -453,17 +465,33 @@ static unsigned int still_unreadable(struct remap *rc, unsigned int nr, unsigned
 	return kept;
 }
 
-/* Moves the first @nr of rc->item as far as @deadline (jiffies; 0: none) allows, the others later. */
-static void salvage(struct remap *rc, unsigned int nr, blk_status_t status, bool main_answers,
+/* Main is away: only what it has called a bad spot is one. */
+static unsigned int only_medium(struct remap *rc, unsigned int nr)
+{
+	unsigned int kept = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (rc->item[i].medium)
+			rc->item[kept++] = rc->item[i];
+	return kept;
+}
+
+/*
+ * Moves the first @nr of rc->item as far as @deadline (jiffies; 0: none) allows, the others later.
+ * @in_doubt: what main said of those of which it did not say MEDIUM.
+ */
+static void salvage(struct remap *rc, unsigned int nr, blk_status_t in_doubt, bool main_answers,
 		    unsigned long deadline)
 {
 	unsigned int done = 0;
 
 	if (!nr || rc->mode != REMAP_MODE_RW)
 		return;
-	if (!main_answers && !remap_believe(rc, status, rc->item[0].block << rc->block_shift))
-		return;
-	if (status != BLK_STS_MEDIUM)
+	if (in_doubt && !main_answers &&
+	    !remap_believe(rc, in_doubt, rc->item[0].block << rc->block_shift))
+		nr = only_medium(rc, nr);
+	else if (in_doubt)
 		nr = still_unreadable(rc, nr, deadline);
 	if (nr && !is_over(deadline))
 		done = remap_relocate(rc, nr, REMAP_REASON_SALVAGE, NULL, deadline);
@@ -479,7 +507,7 @@ static void serve_read(struct remap *rc, struct bio *bio)
 	sector_t start = remap_io_sector(rc, bio);
 	sector_t end = remap_io_end(rc, bio);
 	blk_status_t result = BLK_STS_OK;
-	blk_status_t media_status = io->status;
+	blk_status_t in_doubt = BLK_STS_OK;
 	bool main_answers = false;
 	/* It failed, and there is no doubt where. */
 	bool one_block = io->status && start >> rc->block_shift == (end - 1) >> rc->block_shift;
@@ -520,18 +548,23 @@ static void serve_read(struct remap *rc, struct bio *bio)
 			remap_copy_bio(rc, bio, start, rc->scratch, nr_sectors, true);
 		main_answers |= !status && slot == REMAP_NO_SLOT;
 		if (bad) {
-			media_status = status;
-			item_of(rc, &nr, block)->bad_units = bad;
+			struct remap_item *item = item_of(rc, &nr, block);
+
+			item->bad_units = bad;
+			item->medium = status == BLK_STS_MEDIUM;
+			if (!item->medium)
+				in_doubt = status;
 		} else if (slot == REMAP_NO_SLOT && shaky && rc->rewrite_first) {
 			item_of(rc, &nr, block)->rewrite = true;
 		}
 		if (nr == remap_batch_blocks(rc)) {
-			salvage(rc, nr, media_status, main_answers, deadline);
+			salvage(rc, nr, in_doubt, main_answers, deadline);
+			in_doubt = BLK_STS_OK;
 			nr = 0;
 		}
 		start += nr_sectors;
 	}
-	salvage(rc, nr, media_status, main_answers, deadline);
+	salvage(rc, nr, in_doubt, main_answers, deadline);
 	remap_complete(rc, bio, result);
 }
 
@@ -557,8 +590,9 @@ static void serve_later(struct remap *rc)
 	if (bad || (shaky && rc->rewrite_first)) {
 		rc->item[0] = (struct remap_item){ .block = block,
 						   .bad_units = bad,
+						   .medium = status == BLK_STS_MEDIUM,
 						   .rewrite = rc->rewrite_first };
-		salvage(rc, 1, status, false, 0);
+		salvage(rc, 1, status == BLK_STS_MEDIUM ? BLK_STS_OK : status, false, 0);
 	}
 }
 

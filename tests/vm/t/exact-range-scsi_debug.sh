@@ -44,3 +44,26 @@ content read healed <read.cases >expected
 near map <read.cases | blkio /dev/mapper/r - >found
 expect_lines 'after the disk recovered' expected found
 expect_status r unread_sectors=0 lost_sectors=0
+
+# In one read with an error that proves nothing, while all else of main fails, in both orders: what main calls a medium
+# error moves, the other block does not.
+dmsetup remove r
+echo "0 131072 linear $main 0" | new_device lower
+remap_create r /dev/mapper/lower "$(mkloop 8)" format retry_ms 0
+for case in '16395 16387' '16403 16411'; do
+	read -r medium doubtful <<<"$case"
+	first=$((medium < doubtful ? medium - 3 : doubtful - 3))
+	scsi_bad "$medium+1"
+	swap_table lower <<-TABLE
+		0 $first error
+		$first $((doubtful - first)) linear $main $first
+		$doubtful 1 error
+		$((doubtful + 1)) $((first + 15 - doubtful)) linear $main $((doubtful + 1))
+		$((first + 16)) $((131072 - first - 16)) error
+	TABLE
+	blkio /dev/mapper/r check "$first" 16 1 >/dev/null && fail "reading $first: no error"
+	expect_blocks r 16392 $((medium - 3))
+	scsi_good
+	echo "0 131072 linear $main 0" | swap_table lower
+	wait_until 20 status_is r main_state ok
+done
