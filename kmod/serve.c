@@ -264,6 +264,23 @@ static unsigned int bio_blocks(struct remap *rc, struct bio *bio)
 	       (remap_io_sector(rc, bio) >> rc->block_shift) + 1;
 }
 
+/*
+ * Does a write that failed on a main that is away need more than is left of the budget? Then there is
+ * nothing to be had from trying it block by block, and others wait.
+ */
+static bool is_beyond_budget(struct remap *rc, struct bio *bio)
+{
+	u64 block = remap_io_sector(rc, bio) >> rc->block_shift;
+	u64 end = block + bio_blocks(rc, bio);
+	unsigned int cost = 0;
+
+	if (!rc->main_away || !failed_on_main(bio) || remap_io(bio)->status == BLK_STS_MEDIUM)
+		return false;
+	for (; block < end && cost <= rc->storm_left; block++)
+		cost += remap_slot_of(rc, block) == REMAP_NO_SLOT;
+	return cost > rc->storm_left;
+}
+
 /* Takes writes from @from: as many as one batch can hold, or one that is larger. */
 static void serve_write_list(struct remap *rc, struct bio_list *from)
 {
@@ -272,10 +289,8 @@ static void serve_write_list(struct remap *rc, struct bio_list *from)
 	struct bio *bio;
 
 	bio_list_init(&bios);
-	/* The budget is spent: nothing to be had from a main that is away, and others wait. */
 	bio = bio_list_peek(from);
-	if (rc->main_away && !rc->storm_left && failed_on_main(bio) &&
-	    remap_io(bio)->status != BLK_STS_MEDIUM) {
+	if (is_beyond_budget(rc, bio)) {
 		bio_list_pop(from);
 		remap_complete(rc, bio, remap_io(bio)->status);
 		return;

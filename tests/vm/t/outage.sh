@@ -98,6 +98,8 @@ finish_batch() {
 }
 
 # Three blocks may still move: each write gets what it needs or nothing, and one of what is on the spare needs nothing.
+trace=/sys/kernel/tracing
+echo 1 >$trace/events/dm_remap/dm_remap_own_io/enable
 first_of_batch 800 2
 queue_write 1600 32 2
 for at in 2400 2480 2560 2640; do
@@ -108,6 +110,12 @@ with_errors "$spare" $((place + 3))+1 | dmsetup load lower_spare
 finish_batch
 is 'what became of the writes' "$(cat /tmp/said.{800,1600,2400,2480,2560,2640,4003})" \
 	$'EIO 1600 32 write\nEIO 2640 8 write'
+# What needs more than is left is not even tried on a main that is away.
+echo 0 >$trace/events/dm_remap/dm_remap_own_io/enable
+grep -q 'dm_remap_own_io: ' $trace/trace || fail "the target's own I/O is not in the trace"
+if grep 'dm_remap_own_io: .* 16[0-3][0-9] + [0-9]* op 1$' $trace/trace; then
+	fail 'a dead main was asked for what could not be moved'
+fi
 expect_blocks r 800 2400 2480 2560 4000
 expect_status r rescued_blocks=5 storm_left=0 main_state=away retired_blocks=1 unread_sectors=0 lost_sectors=0
 with_errors "$main" | swap_table lower
