@@ -172,7 +172,8 @@ static unsigned int spend_budget(struct remap *rc, struct bio_list *bios, unsign
 
 /*
  * Errors that were only believed because main answers elsewhere are tried once more, after that
- * was seen: the outage that they came from may have just ended. Keeps the items that fail again.
+ * was seen: the outage that they came from may have just ended. Keeps the items that fail again. A
+ * status that says nothing of the media is passed up, as in retry_write().
  */
 static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsigned int nr)
 {
@@ -189,11 +190,17 @@ static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsig
 			sector_t start = max(remap_io_sector(rc, bio), block_start);
 			sector_t end = min(remap_io_end(rc, bio),
 					   block_start + remap_sectors_in_block(rc, item->block));
+			blk_status_t status;
 
 			if (start >= end || failed)
 				continue;
 			remap_copy_bio(rc, bio, start, rc->scratch, end - start, false);
-			failed = write_home(rc, fua_of(bio), start, rc->scratch, end - start);
+			status = write_home(rc, fua_of(bio), start, rc->scratch, end - start);
+			failed = remap_status_is_media(status);
+			if (status && !failed) {
+				remap_io(bio)->status = status;
+				remap_io(bio)->flags |= REMAP_IO_HOPELESS;
+			}
 		}
 		if (failed)
 			rc->item[kept++] = *item;

@@ -46,5 +46,43 @@ blkio /dev/mapper/r write 808 8 4
 expect_blocks r 808
 blkio /dev/mapper/r check 808 8 4
 dmsetup remove r lower slow bad
+
+# The same where the first answer was EIO and only the second try ends with ENOSPC. The worker is kept waiting between the
+# two, in the rescue of another block.
+# lower WHAT : prints main's table, where block 800 ends with EIO or is the full one.
+lower() {
+	echo "0 800 linear $memory 0"
+	case $1 in
+	EIO) echo '800 8 error' ;;
+	ENOSPC) echo "800 8 linear $hole 800" ;;
+	esac
+	cat <<-TABLE
+		808 792 linear $memory 808
+		1600 8 error
+		1608 8 linear $hole 1608
+		1616 $((size - 1616)) linear $memory 1616
+	TABLE
+}
+trace=/sys/kernel/tracing
+spare=$(mkloop 8)
+lower EIO | new_device lower
+with_errors "$spare" | new_device lower_spare
+remap_create r /dev/mapper/lower /dev/mapper/lower_spare format
+echo >$trace/trace
+echo 1 >$trace/events/dm_remap/dm_remap_own_io/enable
+dmsetup suspend --noflush --nolockfs lower_spare
+blkio /dev/mapper/r write 1600 8 5 &
+rescued=$!
+wait_until 20 grep -q dm_remap_own_io: $trace/trace
+blkio /dev/mapper/r write 800 8 5 >/tmp/said &
+refused=$!
+wait_until 20 status_is r held_ios 2
+lower ENOSPC | swap_table lower
+dmsetup resume lower_spare
+wait "$rescued"
+wait "$refused" || :
+is 'what became of the write' "$(</tmp/said)" 'ENOSPC 800 8 write'
+expect_blocks r 1600
+dmsetup remove r lower lower_spare
 losetup --detach "$hole"
 umount /tmp/mnt
