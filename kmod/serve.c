@@ -311,20 +311,18 @@ static void serve_write_list(struct remap *rc, struct bio_list *from)
 		serve_writes(rc, &bios, 0, rc->len);
 	} else {
 		sector_t batch = (sector_t)remap_batch_blocks(rc) << rc->block_shift;
-		blk_status_t first = BLK_STS_OK;
-		blk_status_t failed = BLK_STS_OK;
+		blk_status_t first;
 		sector_t at;
 
 		bio = bio_list_peek(&bios);
 		first = remap_io(bio)->status;
-		for (at = round_down(remap_io_sector(rc, bio), batch); at < remap_io_end(rc, bio);
-		     at += batch) {
+		at = round_down(remap_io_sector(rc, bio), batch);
+		/* Once a part has failed so has the write: no slot more for it. */
+		do {
 			remap_io(bio)->status = first;
 			serve_writes(rc, &bios, at, at + batch);
-			if (remap_io(bio)->status)
-				failed = remap_io(bio)->status;
-		}
-		remap_io(bio)->status = failed;
+			at += batch;
+		} while (at < remap_io_end(rc, bio) && !remap_io(bio)->status);
 	}
 	while ((bio = bio_list_pop(&bios)))
 		remap_complete(rc, bio, remap_io(bio)->status);

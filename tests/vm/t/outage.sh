@@ -139,3 +139,12 @@ blkio /dev/mapper/r - <<-IO
 	check 6400 8 3
 	check 7200 8 3
 IO
+
+# A write of more than a batch of which nothing can be had for the first MiB gets nothing for the rest.
+wait_until 20 status_is r main_state ok
+dmsetup message r 0 set storm_budget 40 >/dev/null
+echo "0 $(sectors_of "$main") error" | swap_table lower
+is 'a large write' "$(blkio /dev/mapper/r write 12548 2048 4 || :)" 'EIO 12548 2048 write'
+expect_blocks r 800 2400 2480 2560 3200 4000
+expect_status r storm_left=40
+with_errors "$main" | swap_table lower
