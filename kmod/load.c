@@ -87,12 +87,9 @@ static bool is_cut_off(const struct remap *rc, u64 block)
 /* Nothing was tried yet: the first read is an attempt. */
 static int load_masks(struct remap *rc, u32 slot, u32 unread, u32 lost)
 {
-	struct remap_masks *masks;
 	int r = remap_masks_set(rc, slot, unread, lost);
 
-	masks = r ? NULL : xa_load(&rc->masks, slot);
-	if (masks)
-		masks->next_try = jiffies;
+	remap_masks_due(rc, slot);
 	return r;
 }
 

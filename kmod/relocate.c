@@ -366,6 +366,9 @@ static void enter_items(struct remap *rc, unsigned int nr, enum remap_reason rea
 			item->moves = false;
 			continue;
 		}
+		/* It may have been written since it failed to be read, before it was held. */
+		if (reason == REMAP_REASON_SALVAGE)
+			remap_masks_due(rc, item->new_slot);
 		remap_slot_set(rc, item->new_slot,
 			       remap_word(item->block, REMAP_ENTRY_MAPPED, reason, generation));
 	}

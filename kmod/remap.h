@@ -431,6 +431,9 @@ sector_t remap_slot_sector(const struct remap *rc, u32 slot);
  */
 int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost);
 
+/* The next read of its unread sectors asks main at once. Caller holds rc->engine. */
+void remap_masks_due(struct remap *rc, u32 slot);
+
 /* relocate.c */
 
 /*

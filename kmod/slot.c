@@ -167,3 +167,11 @@ int remap_masks_set(struct remap *rc, u32 slot, u32 unread, u32 lost)
 		clear_bit(REMAP_ATT_MASKS, &rc->attention);
 	return 0;
 }
+
+void remap_masks_due(struct remap *rc, u32 slot)
+{
+	struct remap_masks *masks = xa_load(&rc->masks, slot);
+
+	if (masks)
+		WRITE_ONCE(masks->next_try, jiffies);
+}

@@ -125,6 +125,28 @@ dmsetup remove top
 dmsetup remove r
 remap_create r /dev/mapper/lower /dev/mapper/lower_spare
 expect_map /dev/mapper/r 4000 8 '1 4000 2' '4 4002 1' '1 4003 5'
+
+# A block waits to be salvaged, behind the record of a heal that the spare does not take yet, when main takes a write of the
+# sector that could not be read: what was acknowledged is read at once.
+dmsetup message r 0 set retry_ms 600000 >/dev/null
+with_errors "$main" 7203+1 | swap_table lower
+blkio /dev/mapper/r check 7200 8 1 >/dev/null || (($? == 1)) || fail 'wrong data'
+blkio /dev/mapper/r write 7203 1 2
+with_errors "$main" 7603+1 | swap_table lower
+trace=/sys/kernel/tracing
+echo >$trace/trace
+echo 1 >$trace/events/dm_remap/dm_remap_own_io/enable
+dmsetup suspend --noflush --nolockfs lower_spare
+blkio /dev/mapper/r check 7600 8 1 >/tmp/said &
+reader=$!
+wait_until 20 grep -q 'dm_remap_own_io: .* + 0 op 1$' $trace/trace
+with_errors "$main" | swap_table lower
+blkio /dev/mapper/r write 7603 1 2
+dmsetup resume lower_spare
+wait "$reader" || :
+is 'what the reader was told' "$(</tmp/said)" 'EIO 7600 8 check'
+expect_status r unread_sectors=1
+expect_map /dev/mapper/r 7600 8 '1 7600 3' '2 7603 1' '1 7604 4'
 dmsetup remove r
 
 # A spare that forgets what it has cached, and says so in one flush: what was brought along or healed is not replaced by
