@@ -450,8 +450,8 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	if (r)
 		goto out_free;
 	/* device-mapper itself finds this only after it has suspended the table that is replaced. */
-	if ((rc->main_offset | ti->len) & (rc->super.unit_sectors - 1)) {
-		ti->error = "Length or main_offset is no multiple of the logical blocks";
+	if ((rc->main_offset | rc->spare_offset | ti->len) & (rc->super.unit_sectors - 1)) {
+		ti->error = "Length or an offset is no multiple of the logical blocks";
 		r = -EINVAL;
 		goto out_free;
 	}
@@ -567,9 +567,10 @@ static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_f
 	r = fn(ti, rc->main, rc->main_offset, ti->len, data);
 	if (r || spare_sectors <= rc->spare_offset)
 		return r;
-	spare_sectors =
-		rc->spare_offset + round_down(spare_sectors - rc->spare_offset, REMAP_META_SECTORS);
-	return fn(ti, rc->spare, rc->spare_offset, spare_sectors - rc->spare_offset, data);
+	/* device-mapper wants whole logical blocks. */
+	spare_sectors = round_down(spare_sectors - rc->spare_offset,
+				   max_t(u32, REMAP_META_SECTORS, rc->super.unit_sectors));
+	return fn(ti, rc->spare, rc->spare_offset, spare_sectors, data);
 }
 
 /* The unit of the masks is the least that may be read or written. */
