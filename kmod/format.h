@@ -261,7 +261,7 @@ void remap_meta_seal(struct remap_meta_disk *meta);
 /* Is @meta a whole metadata block of this spare at this index? Says nothing of its entries. */
 bool remap_meta_check(const struct remap_meta_disk *meta, const struct remap_super *super, u64 index);
 
-/* May an entry like this stand on the disk? @nr_blocks: blocks of main. */
+/* May an entry like this stand on the disk? */
 bool remap_entry_check(const struct remap_super *super, u64 word, u32 unread, u32 lost);
 
 /* Blocks of main; a short last one counts. */

@@ -254,7 +254,7 @@ int remap_fence(struct remap *rc, u32 index, unsigned int i, unsigned int copy)
 }
 
 /*
- * Writes @metas of a group; each metadata block is encoded anew so that every attempt has a number
+ * Writes the dirty metadata blocks of a group; each is encoded anew so that every attempt has a number
  * of its own.
  */
 static int group_commit(struct remap *rc, u32 index)

@@ -16,7 +16,7 @@
  *   map.c      the map in memory
  *   format.c   the format on the spare
  *
- * Locking: @engine serialises everything that changes the map, the metadata or main_state; whoever
+ * Locking: @engine serialises everything that changes the map, the metadata or main_away; whoever
  * holds it may do I/O. @hold_lock guards the lists of bios that wait and the ranges they wait for.
  * Nothing is taken inside @hold_lock, and neither is taken on the path of an I/O that nothing is
  * wrong with.
@@ -325,7 +325,7 @@ bool remap_status_is_media(blk_status_t status);
  */
 bool remap_believe(struct remap *rc, blk_status_t status, sector_t sector);
 
-/* Has main come back? Sleeps; caller holds rc->engine. */
+/* Has main come back? Sleeps; takes rc->engine. */
 void remap_probe_work(struct work_struct *work);
 
 /* meta.c */

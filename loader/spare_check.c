@@ -233,7 +233,7 @@ static int by_block(const void *a, const void *b, void *context)
 	return block_x != block_y ? (block_x > block_y) - (block_x < block_y) : (x > y) - (x < y);
 }
 
-/* Of @nr entries for one block, by slot: the same choice as load_entry() in kmod/meta.c makes. */
+/* Of @nr entries for one block, by slot: the same choice as load_entry() in kmod/load.c makes. */
 static int choose_home(struct spare *spare, const uint32_t *place, size_t nr, uint32_t *home)
 {
 	struct spare_finding finding = { .kind = SPARE_ENTRY_OUTDATED, .verdict = SPARE_MENDS };
