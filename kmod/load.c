@@ -316,8 +316,7 @@ int remap_meta_load(struct remap *rc)
 	return rc->super_stale ? remap_super_write(rc) : 0;
 }
 
-int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block,
-			 const char **reason)
+int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block)
 {
 	struct remap_group_place place;
 	u64 stale[2];
@@ -326,10 +325,8 @@ int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 
 	*end_block = 0;
 	for (index = 0; index < super->nr_groups_initialised; index++) {
 		if (!remap_group_place(super, index, &place) ||
-		    group_read(rc, super, index, &place, stale)) {
-			*reason = "metadata of the spare can't be read";
+		    group_read(rc, super, index, &place, stale))
 			return -EIO;
-		}
 		for (i = 0; i < place.nr_slots; i++) {
 			u64 word = le64_to_cpu(remap_meta_buf(rc, 0, i / REMAP_ENTRIES_PER_META)
 						       ->entry[i % REMAP_ENTRIES_PER_META]

@@ -238,13 +238,11 @@ static unsigned int read_items(struct remap *rc, unsigned int nr, unsigned long 
 /* Lays the part of a write that falls into the block over it. */
 static void overlay(struct remap *rc, struct bio *bio, const struct remap_item *item, void *buf)
 {
-	sector_t block_start = item->block << rc->block_shift;
-	sector_t start = max(remap_io_sector(rc, bio), block_start);
-	sector_t end =
-		min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
+	sector_t start, end;
 
-	if (start < end)
-		remap_copy_bio(rc, bio, start, buf + ((start - block_start) << SECTOR_SHIFT),
+	if (remap_io_overlap(rc, bio, item->block, &start, &end))
+		remap_copy_bio(rc, bio, start,
+			       buf + ((start & (remap_block_sectors(rc) - 1)) << SECTOR_SHIFT),
 			       end - start, false);
 }
 

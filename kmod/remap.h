@@ -250,6 +250,22 @@ static inline sector_t remap_io_end(const struct remap *rc, struct bio *bio)
 	return remap_io_sector(rc, bio) + (remap_io(bio)->iter.bi_size >> SECTOR_SHIFT);
 }
 
+static inline sector_t remap_block_sectors(const struct remap *rc)
+{
+	return 1ull << rc->block_shift;
+}
+
+/* The sectors of @block that a bio was for, [*@start, *@end). False: none. */
+static inline bool remap_io_overlap(const struct remap *rc, struct bio *bio, u64 block, sector_t *start,
+				    sector_t *end)
+{
+	sector_t block_start = block << rc->block_shift;
+
+	*start = max(remap_io_sector(rc, bio), block_start);
+	*end = min(remap_io_end(rc, bio), block_start + remap_block_sectors(rc));
+	return *start < *end;
+}
+
 static inline dev_t remap_devt(const struct remap *rc)
 {
 	return disk_devt(dm_disk(dm_table_get_md(rc->ti->table)));
@@ -258,11 +274,6 @@ static inline dev_t remap_devt(const struct remap *rc)
 static inline bool remap_spare_is_full(const struct remap *rc)
 {
 	return !atomic64_read(&rc->count.free_blocks);
-}
-
-static inline sector_t remap_block_sectors(const struct remap *rc)
-{
-	return 1ull << rc->block_shift;
 }
 
 /* Sectors of @block: fewer for a short last block. */
@@ -392,11 +403,8 @@ static inline sector_t remap_meta_sector(const struct remap_group *group, unsign
  */
 int remap_meta_load(struct remap *rc);
 
-/*
- * Highest mapped block on the spare plus one, read without changing anything. Sleeps. 0 or -errno,
- * *@reason set.
- */
-int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block, const char **reason);
+/* Highest mapped block on the spare plus one, read without changing anything. Sleeps. 0 or -EIO. */
+int remap_meta_end_block(struct remap *rc, const struct remap_super *super, u64 *end_block);
 
 /* slot.c */
 

@@ -116,13 +116,11 @@ static bool retry_write(struct remap *rc, struct bio *bio, sector_t start, secto
 /* What the writes bring along themselves need not be read. */
 static void mark_given(struct remap *rc, struct bio *bio, struct remap_item *item)
 {
-	sector_t block_start = item->block << rc->block_shift;
-	sector_t start = max(remap_io_sector(rc, bio), block_start);
-	sector_t end =
-		min(remap_io_end(rc, bio), block_start + remap_sectors_in_block(rc, item->block));
+	sector_t start, end;
 
-	if (start < end)
-		item->given_units |= remap_units_mask(rc, start - block_start, end - start);
+	if (remap_io_overlap(rc, bio, item->block, &start, &end))
+		item->given_units |= remap_units_mask(
+			rc, start & (remap_block_sectors(rc) - 1), end - start);
 }
 
 static bool concerns(struct remap *rc, struct bio *bio, const struct remap_item *item)
@@ -183,16 +181,13 @@ static unsigned int still_failing(struct remap *rc, struct bio_list *bios, unsig
 
 	for (i = 0; i < nr; i++) {
 		struct remap_item *item = &rc->item[i];
-		sector_t block_start = item->block << rc->block_shift;
 		bool failed = !is_in_doubt(rc, item);
 
 		bio_list_for_each(bio, bios) {
-			sector_t start = max(remap_io_sector(rc, bio), block_start);
-			sector_t end = min(remap_io_end(rc, bio),
-					   block_start + remap_sectors_in_block(rc, item->block));
 			blk_status_t status;
+			sector_t start, end;
 
-			if (start >= end || failed)
+			if (failed || !remap_io_overlap(rc, bio, item->block, &start, &end))
 				continue;
 			remap_copy_bio(rc, bio, start, rc->scratch, end - start, false);
 			status = write_home(rc, fua_of(bio), start, rc->scratch, end - start);

@@ -244,7 +244,6 @@ static int check_super(struct remap *rc)
 	struct dm_target *ti = rc->ti;
 	const struct remap_super *super = &rc->super;
 	const struct remap_segment *last = &super->segment[super->nr_segments - 1];
-	const char *reason = "";
 	u64 end_block;
 
 	if (super->main_offset_sectors != rc->main_offset) {
@@ -278,7 +277,7 @@ static int check_super(struct remap *rc)
 	}
 	if (ti->len >= super->main_sectors)
 		return 0;
-	if (remap_meta_end_block(rc, super, &end_block, &reason)) {
+	if (remap_meta_end_block(rc, super, &end_block)) {
 		ti->error =
 			"The table is shorter than main was, and the spare's metadata can't be read";
 		return -EIO;
@@ -309,9 +308,9 @@ static int look_at_devices(struct remap *rc)
 	if (rc->format) {
 		if (r == -ENOENT)
 			return new_super(rc);
-		ti->error =
-			r == -EIO ? "The spare can't be read: not formatted"
-				  : "The spare holds a dm-remap superblock already: not formatted";
+		ti->error = r == -EIO	 ? "The spare can't be read: not formatted"
+			    : r == -ENOMEM ? "Out of memory"
+					   : "The spare holds a dm-remap superblock already: not formatted";
 		return r ? r : -EEXIST;
 	}
 	if (r) {
