@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: scsi_debug's medium errors (true sense data): exactly the blocks concerned move
-# invariants: 1 4 5
+# invariants: 1 4 5 7
 # timeout: 480
 # expect-log: scsi_debug|Medium Error|medium error|Unrecovered read error
 
