@@ -3,6 +3,7 @@
 # title: no FUA write overtakes the record of a heal, no lost cache undoes it; one healed sector delays no other
 # invariants: 1 2 4 9
 # timeout: 120
+# expect-log: nbd0|I/O error
 
 . /project/tests/vm/lib.sh
 . /project/tests/vm/target.sh
@@ -49,7 +50,7 @@ as_after_a_crash() {
 	rm main_copy spare_copy
 }
 
-need dm-delay
+need dm-delay nbd
 load_remap
 main=$(mkloop 4)
 spare=$(mkloop 2)
@@ -149,33 +150,43 @@ expect_status r unread_sectors=1
 expect_map /dev/mapper/r 7600 8 '1 7600 3' '2 7603 1' '1 7604 4'
 dmsetup remove r
 
-# A spare that forgets what it has cached, and says so in one flush: what was brought along or healed is not replaced by
-# what the slot held before, which is zeros.
-null_disk forgetful 4 cache_size=1
-with_errors /dev/forgetful | swap_table lower_spare
+# A spare that loses what it has cached, and says so in one flush: what was brought along or healed is not replaced by what
+# the slot held before, which is zeros. Of seven sectors the power cut takes some.
+power() {
+	local line
+	echo "$1" >&"${COPROC[1]}"
+	read -r line <&"${COPROC[0]}"
+	note "$line"
+}
+
+rmmod nbd 2>/dev/null || true
+modprobe nbd nbds_max=1 max_part=0
+coproc powercut -s 1 /dev/nbd0 4
+supply=$COPROC_PID
+at_exit 'dmsetup remove r lower_spare 2>/dev/null; exec {COPROC[1]}>&-; wait "$supply"; rmmod nbd'
+read -r line <&"${COPROC[0]}"
+with_errors /dev/nbd0 | swap_table lower_spare
 remap_create r /dev/mapper/lower /dev/mapper/lower_spare format retry_ms 0
-with_errors "$main" 5603+1 6403+1 | swap_table lower
+with_errors "$main" 5601+7 6401+7 | swap_table lower
 for place in 5600 6400; do
 	blkio /dev/mapper/r check $place 8 1 >/dev/null || (($? == 1)) || fail 'wrong data'
 done
-expect_status r unread_sectors=2
+expect_status r unread_sectors=14
 blkio /dev/mapper/r flush
 with_errors "$main" | swap_table lower
 blkio /dev/mapper/r - <<-IO
-	check 5603 1 1
-	write 6403 1 2
+	check 5601 7 1
+	write 6401 7 2
 IO
 expect_status r unread_sectors=0
-flaky /dev/forgetful down | swap_table lower_spare
+flaky /dev/nbd0 down | swap_table lower_spare
 if blkio /dev/mapper/r flush >/dev/null; then
 	fail 'a flush that the spare refused succeeded'
 fi
-echo "0 $(sectors_of /dev/forgetful) error" | swap_table lower_spare
-for power in 0 1; do
-	echo $power >/sys/kernel/config/nullb/forgetful/power
-done
-wait_until 20 test -b /dev/forgetful
-with_errors /dev/forgetful | swap_table lower_spare
+echo "0 $(sectors_of /dev/nbd0) error" | swap_table lower_spare
+power cut
+power on
+with_errors /dev/nbd0 | swap_table lower_spare
 blkio /dev/mapper/r flush
 expect_map /dev/mapper/r 5600 8 '1 5600 8'
-expect_map /dev/mapper/r 6400 8 '1 6400 3' '2 6403 1' '1 6404 4'
+expect_map /dev/mapper/r 6400 8 '1 6400 1' '2 6401 7'
