@@ -100,3 +100,9 @@ for ((round = 0; round < 8; round++)); do
 	hammer -p -s $seed -c -m 64 -M /tmp/model /dev/mapper/r
 	expect_status r mode=rw unread_sectors=0 lost_sectors=0
 done
+
+# What a message moved that needs entries in more than one metadata block is durable as well when it has answered.
+release r 0 16384
+relocate r 8192 2048
+dark
+expect_status r mode=rw mapped_blocks=256
