@@ -45,7 +45,7 @@ static int by_sector(const void *a, const void *b)
 	return (x->sector > y->sector) - (x->sector < y->sector);
 }
 
-static void put_in_order(struct badmap *map)
+void badmap_order(struct badmap *map)
 {
 	size_t i, kept = 0;
 
@@ -91,8 +91,8 @@ static int read_block(struct badmap *map, char *text, unsigned int block_bytes)
 	return add(map, number * sectors, sectors);
 }
 
-/* "pos size status". Bytes that begin or end inside a sector make all of it bad. */
-static int read_place(struct badmap *map, char *text)
+/* "pos size status". Of bytes that begin or end inside a sector all of it is taken. */
+static int read_place(struct badmap *map, char *text, const char *statuses)
 {
 	uint64_t at, bytes, first;
 	char status;
@@ -103,7 +103,7 @@ static int read_place(struct badmap *map, char *text)
 	status = *text++;
 	if (!strchr("?*/-+", status) || text[strspn(text, " \t\r\n")])
 		return -EINVAL;
-	if (!bytes || !strchr("*/-", status))
+	if (!bytes || !strchr(statuses, status))
 		return 0;
 	first = at / SECTOR_BYTES;
 	return add(map, first, (at + bytes + SECTOR_BYTES - 1) / SECTOR_BYTES - first);
@@ -117,9 +117,10 @@ static bool is_mapfile(char *text)
 	return get_number(&text, &at) && *text && strchr("?*/-FG+", *text);
 }
 
-int badmap_read(FILE *in, unsigned int block_bytes, struct badmap *map, char *error)
+/* @block_bytes 0: only a mapfile will do. */
+static int read_any(FILE *in, unsigned int block_bytes, const char *statuses, struct badmap *map, char *error)
 {
-	bool mapfile = false, begun = false;
+	bool mapfile = !block_bytes, begun = false;
 	unsigned long line_nr = 0;
 	size_t room = 0;
 	char *line = NULL;
@@ -134,12 +135,16 @@ int badmap_read(FILE *in, unsigned int block_bytes, struct badmap *map, char *er
 			continue;
 		if (!begun && is_mapfile(text))
 			mapfile = true;
+		else if (!begun && mapfile)
+			err = -EINVAL;
 		else
-			err = mapfile ? read_place(map, text) : read_block(map, text, block_bytes);
+			err = mapfile ? read_place(map, text, statuses) : read_block(map, text, block_bytes);
 		begun = true;
 	}
+	if (!block_bytes && !begun)
+		err = -EINVAL;
 	free(line);
-	put_in_order(map);
+	badmap_order(map);
 	if (err == -EINVAL) {
 		snprintf(error, BADMAP_ERROR_BYTES, "line %lu is none of %s", line_nr,
 			 mapfile ? "a ddrescue mapfile" : "a list of bad blocks or a ddrescue mapfile");
@@ -150,6 +155,16 @@ int badmap_read(FILE *in, unsigned int block_bytes, struct badmap *map, char *er
 		return err ? EX_OSERR : EX_IOERR;
 	}
 	return EX_OK;
+}
+
+int badmap_read(FILE *in, unsigned int block_bytes, struct badmap *map, char *error)
+{
+	return read_any(in, block_bytes, "*/-", map, error);
+}
+
+int badmap_read_mapfile(FILE *in, const char *statuses, struct badmap *map, char *error)
+{
+	return read_any(in, 0, statuses, map, error);
 }
 
 void badmap_free(struct badmap *map)
@@ -200,21 +215,21 @@ static void write_place(uint64_t sector, uint64_t end_sector, char status, FILE 
 			(end_sector - sector) * SECTOR_BYTES, status);
 }
 
-void badmap_write_mapfile(const struct badmap *map, uint64_t end_sector, FILE *out)
+void badmap_write_mapfile(const struct badmap *map, uint64_t end_sector, char status, char rest, FILE *out)
 {
 	uint64_t at = 0;
 	size_t i;
 
-	fputs("# Mapfile of blocks that dm-remap has moved away\n"
+	fputs("# Mapfile written by remapctl\n"
 	      "# current_pos  current_status  current_pass\n"
 	      "0x00000000     ?               1\n"
 	      "#      pos        size  status\n", out);
 	for (i = 0; i < map->count; i++) {
 		const struct badmap_range *range = &map->range[i];
 
-		write_place(at, range->sector, '?', out);
-		write_place(range->sector, range->sector + range->count, '-', out);
+		write_place(at, range->sector, rest, out);
+		write_place(range->sector, range->sector + range->count, status, out);
 		at = range->sector + range->count;
 	}
-	write_place(at, end_sector, '?', out);
+	write_place(at, end_sector, rest, out);
 }

@@ -35,8 +35,14 @@ struct badmap {
 int badmap_read(FILE *in, unsigned int block_bytes, struct badmap *map, char *error);
 void badmap_free(struct badmap *map);
 
-/* Adds a range that begins behind all others. 0 or -ENOMEM. */
+/* The same of a mapfile alone: the places whose status is one of @statuses. */
+int badmap_read_mapfile(FILE *in, const char *statuses, struct badmap *map, char *error);
+
+/* Adds a range that begins behind all others, or in any order if badmap_order() follows. 0 or -ENOMEM. */
 int badmap_add(struct badmap *map, uint64_t sector, uint64_t count);
+
+/* Puts ranges in order; those that overlap or touch become one. */
+void badmap_order(struct badmap *map);
 
 /* Leaves [sector, end_sector), counted from @sector on. Returns the sectors that are left out. */
 uint64_t badmap_clip(struct badmap *map, uint64_t sector, uint64_t end_sector);
@@ -44,7 +50,7 @@ uint64_t badmap_clip(struct badmap *map, uint64_t sector, uint64_t end_sector);
 /* All blocks that are bad in part. Errors are the stream's. */
 void badmap_write_blocks(const struct badmap *map, unsigned int block_bytes, FILE *out);
 
-/* A mapfile of @end_sector sectors: what is bad is a bad sector, and the rest was not tried. */
-void badmap_write_mapfile(const struct badmap *map, uint64_t end_sector, FILE *out);
+/* A mapfile of @end_sector sectors: what is in the map has one status ('-': a bad sector), the rest another ('?': not tried). */
+void badmap_write_mapfile(const struct badmap *map, uint64_t end_sector, char status, char rest, FILE *out);
 
 #endif

@@ -14,6 +14,8 @@
 #define REMAP_PROGRAM_VERSION "0.1.0"
 /* For requests that a person waits for. */
 #define CTL_SOCKET_TIMEOUT_MS 5000
+/* How often evacuate tries again what could not be read, if it is not told. */
+#define CTL_RETRIES 3
 
 struct ctl {
 	bool json;
@@ -43,6 +45,8 @@ struct ctl {
 	int64_t salvage_ms;
 	int64_t retry_ms;
 	bool rewrite_first;
+	bool live; /* copy what is in use, too */
+	unsigned int retries;
 };
 
 /* args: what follows the command's name, as many as the command table in remapctl.c allows, then NULL. */
@@ -63,6 +67,7 @@ int ctl_repair(struct ctl *ctl, char **args);
 int ctl_restore(struct ctl *ctl, char **args);
 int ctl_export(struct ctl *ctl, char **args);
 int ctl_grow(struct ctl *ctl, char **args);
+int ctl_evacuate(struct ctl *ctl, char **args);
 
 /* One line on stderr, "remapctl: ..."; returns status. */
 int ctl_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -124,7 +124,7 @@ static int write_map(const struct ctl *ctl, const struct badmap *map, uint64_t e
 	if (ctl->badblocks)
 		badmap_write_blocks(map, ctl->block_bytes, out);
 	else
-		badmap_write_mapfile(map, end_sector, out);
+		badmap_write_mapfile(map, end_sector, '-', '?', out);
 	failed = ferror(out);
 	failed |= fclose(out);
 	return failed ? ctl_fail(EX_IOERR, "%s: can't be written", ctl->output ? ctl->output : "stdout") : EX_OK;

@@ -190,6 +190,27 @@ static bool find_mount(dev_t devno, char *used_by, size_t used_by_bytes)
 	return found;
 }
 
+bool ctl_is_mounted_read_only(dev_t devno)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	unsigned int major_nr, minor_nr;
+	bool mounted = false, written = false;
+	char line[4096];
+
+	while (mounts && fgets(line, sizeof(line), mounts)) {
+		/* The last word is the file system's own options; those of a mount point hinder nobody at another. */
+		const char *options = strrchr(line, ' ');
+
+		if (sscanf(line, "%*d %*d %u:%u", &major_nr, &minor_nr) != 2 || makedev(major_nr, minor_nr) != devno)
+			continue;
+		mounted = true;
+		written |= !options || strncmp(options, " ro", 3) || !strchr(",\n", options[3]);
+	}
+	if (mounts)
+		fclose(mounts);
+	return mounted && !written;
+}
+
 static bool find_swap(dev_t devno, char *used_by, size_t used_by_bytes)
 {
 	FILE *swaps = fopen("/proc/swaps", "re");

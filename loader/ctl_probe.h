@@ -69,4 +69,7 @@ void ctl_format_uuid(const uint8_t *uuid, char *text);
 /* Where a device is mounted, as a swap area, or what holds it; "" where nobody does. */
 void ctl_find_user(dev_t devno, char *used_by, size_t used_by_bytes);
 
+/* Is it mounted, and its file system read-only? Not seen for btrfs, whose mounts don't name their device. */
+bool ctl_is_mounted_read_only(dev_t devno);
+
 #endif

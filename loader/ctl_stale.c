@@ -38,8 +38,8 @@ static int take_lock(const struct stale *stale)
 	return EX_OK;
 }
 
-/* Devices that remapctl made carry the spare's UUID; of others it is read. */
-static int find_spare_uuid(struct stale *stale, const struct dmctl_device *device)
+/* Devices that remapctl made carry it; of others it is read. */
+int stale_find_spare_uuid(const struct dmctl_device *device, char *uuid)
 {
 	char *path, error[PROBE_ERROR_BYTES];
 	struct probe_device spare;
@@ -47,8 +47,7 @@ static int find_spare_uuid(struct stale *stale, const struct dmctl_device *devic
 	int status;
 
 	if (!strncmp(device->uuid, DMCTL_UUID_PREFIX, strlen(DMCTL_UUID_PREFIX))) {
-		snprintf(stale->stamp.spare_uuid, sizeof(stale->stamp.spare_uuid), "%.36s",
-			 device->uuid + strlen(DMCTL_UUID_PREFIX));
+		snprintf(uuid, STAMP_UUID_BYTES, "%.36s", device->uuid + strlen(DMCTL_UUID_PREFIX));
 		return EX_OK;
 	}
 	path = blkid_devno_to_devname(device->spare_devno);
@@ -63,7 +62,7 @@ static int find_spare_uuid(struct stale *stale, const struct dmctl_device *devic
 		return ctl_fail(status, "%s", error);
 	if (!super.valid)
 		return ctl_fail(EX_DATAERR, "%s: its spare's superblock can't be read", device->name);
-	ctl_format_uuid(super.super.uuid, stale->stamp.spare_uuid);
+	ctl_format_uuid(super.super.uuid, uuid);
 	return EX_OK;
 }
 
@@ -145,7 +144,7 @@ int stale_open(struct stale *stale, const struct ctl *ctl, const struct dmctl_de
 	if (!stale->blocks || posix_memalign(&buffer, STALE_ALIGN_BYTES, stale->block_bytes))
 		status = ctl_fail(EX_OSERR, "out of memory");
 	else
-		status = find_spare_uuid(stale, device);
+		status = stale_find_spare_uuid(device, stale->stamp.spare_uuid);
 	stale->buffer = buffer;
 	if (!status)
 		status = open_devices(stale, device->devno);

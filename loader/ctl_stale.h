@@ -87,6 +87,9 @@ struct stale {
 int stale_open(struct stale *stale, const struct ctl *ctl, const struct dmctl_device *device);
 void stale_close(struct stale *stale);
 
+/* The UUID of a device's spare, as text in @uuid (STAMP_UUID_BYTES). */
+int stale_find_spare_uuid(const struct dmctl_device *device, char *uuid);
+
 /* One block, read whole into stale->block_bytes bytes at an aligned address. */
 bool stale_read_main(const struct stale *stale, uint64_t block, char *sectors);
 bool stale_read_device(const struct stale *stale, uint64_t block, char *sectors);

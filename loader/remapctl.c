@@ -45,6 +45,8 @@ enum option_id {
 	OPTION_IMPORT,
 	OPTION_BADBLOCKS,
 	OPTION_BLOCK_BYTES,
+	OPTION_LIVE,
+	OPTION_RETRIES,
 };
 
 static const struct option options[] = {
@@ -77,6 +79,8 @@ static const struct option options[] = {
 	{ "import", required_argument, NULL, OPTION_IMPORT },
 	{ "badblocks", no_argument, NULL, OPTION_BADBLOCKS },
 	{ "block-bytes", required_argument, NULL, OPTION_BLOCK_BYTES },
+	{ "live", no_argument, NULL, OPTION_LIVE },
+	{ "retries", required_argument, NULL, OPTION_RETRIES },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -226,6 +230,17 @@ static const struct command commands[] = {
 		"  --output FILE         write to FILE, which must not exist\n"
 		"  --spare-offset N      first sector of SPARE that is used (default 0)\n",
 		{ OPTION_BADBLOCKS, OPTION_BLOCK_BYTES, OPTION_OUTPUT, OPTION_SPARE_OFFSET },
+	},
+	{
+		"evacuate", "NAME TARGET", 2, 2, ctl_evacuate, "copy all that the device shows to a new disk",
+		"With GNU ddrescue: first what nothing speaks against, then what is suspected, then what failed again. Ended or\n"
+		"cut off, the same command goes on. A target that holds anything recognisable is refused, and so is a device\n"
+		"that is in use, but for one that is read-only, or whose file system is. Status 74: something can't be read.\n\n"
+		"  --force               wipe what the target holds (asks first)\n"
+		"  --live                even if the device is in use: the copy may be a mixture of older and newer data\n"
+		"  --retries N           how often what can't be read is tried again at the end (default 3)\n"
+		"  --state-dir DIR       where the mapfile is kept (default " REMAP_STATE_DIR ")\n",
+		{ OPTION_FORCE, OPTION_LIVE, OPTION_RETRIES, OPTION_STATE_DIR },
 	},
 };
 
@@ -505,6 +520,13 @@ static int set_option(struct ctl *ctl, int id, char *value)
 	case OPTION_REWRITE_FIRST:
 		ctl->rewrite_first = true;
 		break;
+	case OPTION_LIVE:
+		ctl->live = true;
+		break;
+	case OPTION_RETRIES:
+		status = set_number(id, value, 1000, &number);
+		ctl->retries = number;
+		break;
 	}
 	return status;
 }
@@ -512,7 +534,7 @@ static int set_option(struct ctl *ctl, int id, char *value)
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .state_dir = REMAP_STATE_DIR, .storm_budget_blocks = -1, .salvage_ms = -1, .retry_ms = -1,
-			   .block_bytes = BADMAP_BLOCK_BYTES };
+			   .block_bytes = BADMAP_BLOCK_BYTES, .retries = CTL_RETRIES };
 	const char *no_color = getenv("NO_COLOR");
 	const struct command *command;
 	bool help = false;

@@ -12,6 +12,8 @@ remapctl_SRCS := loader/remapctl.c loader/ctl_plan.c loader/ctl_create.c loader/
 remapctl_SRCS += loader/ctl_spare_mend.c loader/ctl_badmap.c loader/ctl_grow.c loader/badmap.c
 remapctl_SRCS += loader/ctl_stale.c loader/ctl_mark.c loader/ctl_stale_look.c loader/ctl_saved.c loader/ctl_unstamp.c \
 	loader/ctl_partitions.c loader/stamp.c loader/stale_places.c
+remapctl_SRCS += loader/ctl_evacuate.c loader/ctl_evacuate_map.c loader/ctl_evacuate_watch.c \
+	loader/ctl_ddrescue.c loader/evacuation.c
 remapctl_PKGS := devmapper jansson blkid smartcols yaml-0.1
 remapctl_LIBS := -lm
 

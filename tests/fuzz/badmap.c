@@ -48,7 +48,7 @@ static void check_same(const struct badmap *map, bool as_mapfile)
 
 	HOLDS(file);
 	if (as_mapfile)
-		badmap_write_mapfile(map, MAIN_SECTORS, file);
+		badmap_write_mapfile(map, MAIN_SECTORS, '-', '?', file);
 	else
 		badmap_write_blocks(map, 512, file);
 	fclose(file);

@@ -89,6 +89,35 @@ static void mapfiles(void **state)
 	reads("0 ?\n0 0x100000000000 +\n", 1024, "");
 }
 
+/* A mapfile by statuses, and nothing but a mapfile; one that was cut off in the middle of a line is none. */
+static void statuses(void **state)
+{
+	static const struct {
+		const char *statuses, *expected;
+	} places[] = {
+		{ "+", "0+2048 2056+120" }, { "-", "2048+1 2192+1" }, { "?", "2184+8" }, { "*/", "2049+7 2176+8" },
+	};
+	static const char *const none[] = { "", "# a comment\n", "10\n11\n", "0 512 +\n", "0 ?\n0 1024\n" };
+	char error[BADMAP_ERROR_BYTES];
+	struct badmap map;
+	size_t i;
+	FILE *in;
+
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		in = fmemopen((void *)mapfile, strlen(mapfile), "r");
+		assert_int_equal(badmap_read_mapfile(in, places[i].statuses, &map, error), EX_OK);
+		expect(&map, places[i].expected);
+		badmap_free(&map);
+		fclose(in);
+	}
+	for (i = 0; i < sizeof(none) / sizeof(*none); i++) {
+		in = fmemopen((void *)none[i], strlen(none[i]) + 1, "r");
+		assert_int_equal(badmap_read_mapfile(in, "+", &map, error), EX_DATAERR);
+		badmap_free(&map);
+		fclose(in);
+	}
+}
+
 static void nonsense(void **state)
 {
 	refuses("hello\n", "line 1");
@@ -127,7 +156,7 @@ static char *written(const struct badmap *map, unsigned int block_bytes, uint64_
 	if (block_bytes)
 		badmap_write_blocks(map, block_bytes, out);
 	else
-		badmap_write_mapfile(map, end_sector, out);
+		badmap_write_mapfile(map, end_sector, '-', '?', out);
 	fclose(out);
 	return text;
 }
@@ -164,7 +193,8 @@ static void writing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lists_of_blocks), cmocka_unit_test(mapfiles), cmocka_unit_test(nonsense),
+		cmocka_unit_test(lists_of_blocks), cmocka_unit_test(mapfiles), cmocka_unit_test(statuses),
+		cmocka_unit_test(nonsense),
 		cmocka_unit_test(clipping),	   cmocka_unit_test(writing),
 	};
 

@@ -56,6 +56,9 @@ spare_restore_test_PKGS := jansson
 UNIT_TESTS += badmap
 badmap_test_SRCS := tests/unit/badmap.c loader/badmap.c
 
+UNIT_TESTS += evacuation
+evacuation_test_SRCS := tests/unit/evacuation.c loader/evacuation.c loader/badmap.c
+
 UNIT_TESTS += spare_grow
 spare_grow_test_SRCS := tests/unit/spare_grow.c tests/unit/spare_broken.c tests/unit/spare_image.c $(SPARE_SRCS)
 spare_grow_test_PKGS := jansson
