@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # title: swap on a remap device whose main fails as memory runs out: pages are rescued, and nothing waits for itself
 # invariants: 1 3 11
-# mem: 384
+# mem: 256
 # disks: 768M:serial=main 64M:serial=spare
 # timeout: 400
 
@@ -18,7 +18,7 @@ remap_create r /dev/mapper/lower /dev/spare format
 mkswap /dev/mapper/r >/dev/null
 swapon --priority 10 /dev/mapper/r
 at_exit 'swapoff /dev/mapper/r 2>/dev/null || true'
-hog 560 2 || fail "hog ended with status $?"
+hog 240 2 || fail "hog ended with status $?"
 swapoff /dev/mapper/r
 rescued=$(status_of r rescued_blocks)
 note "rescued $rescued blocks, swapped out $(awk '/^pswpout/ { print $2 }' /proc/vmstat) pages"
