@@ -32,7 +32,6 @@
 #define CELLS_MIN	64
 
 struct remap_map_table {
-	struct rcu_head rcu;
 	unsigned int bits;
 	u32 nr_used; /* mappings and tombstones */
 	u32 nr_mapped;

@@ -397,6 +397,32 @@ static void set_up_target(struct remap *rc)
 	ti->accounts_remapped_io = true;
 }
 
+/* The sizes of the superblock that look_at_devices() found, and what follows from them. */
+static int set_geometry(struct remap *rc)
+{
+	struct dm_target *ti = rc->ti;
+	const struct remap_super *super = &rc->super;
+
+	/* device-mapper itself finds this only after it has suspended the table that is replaced. */
+	if ((rc->main_offset | rc->spare_offset | ti->len) & (super->unit_sectors - 1)) {
+		ti->error = "Length or an offset is no multiple of the logical blocks";
+		return -EINVAL;
+	}
+	if (ti->len > REMAP_BLOCKS_MAX * super->block_sectors) {
+		ti->error = "Main is too large for this block size";
+		return -EFBIG;
+	}
+	rc->block_shift = ilog2(super->block_sectors);
+	rc->unit_shift = ilog2(super->unit_sectors);
+	rc->nr_blocks = DIV_ROUND_UP(ti->len, super->block_sectors);
+	if (remap_map_init(&rc->map, rc->nr_blocks)) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	rc->grain_shift = rc->block_shift + rc->map.grain_shift;
+	return 0;
+}
+
 static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
 	struct dm_arg_set args = { .argc = argc, .argv = argv };
@@ -448,25 +474,9 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	mutex_unlock(&rc->engine);
 	if (r)
 		goto out_free;
-	/* device-mapper itself finds this only after it has suspended the table that is replaced. */
-	if ((rc->main_offset | rc->spare_offset | ti->len) & (rc->super.unit_sectors - 1)) {
-		ti->error = "Length or an offset is no multiple of the logical blocks";
-		r = -EINVAL;
-		goto out_free;
-	}
-	if (ti->len > REMAP_BLOCKS_MAX * rc->super.block_sectors) {
-		ti->error = "Main is too large for this block size";
-		r = -EFBIG;
-		goto out_free;
-	}
-	rc->block_shift = ilog2(rc->super.block_sectors);
-	rc->unit_shift = ilog2(rc->super.unit_sectors);
-	ti->error = "Out of memory";
-	rc->nr_blocks = DIV_ROUND_UP(ti->len, rc->super.block_sectors);
-	r = remap_map_init(&rc->map, rc->nr_blocks);
+	r = set_geometry(rc);
 	if (r)
 		goto out_free;
-	rc->grain_shift = rc->block_shift + rc->map.grain_shift;
 	ti->error = NULL;
 	set_up_target(rc);
 	return 0;
