@@ -17,4 +17,13 @@
 /* BLK_STS_NEXUS until 6.4, BLK_STS_RESV_CONFLICT since; the number stayed. */
 #define REMAP_STS_RESERVATION	((__force blk_status_t)6)
 
+/* Longer ones are split. Where zeroing can unmap (6.17), its limit is that of all zeroing, or none. */
+static inline void remap_limit_write_zeroes(struct queue_limits *limits, unsigned int sectors)
+{
+	limits->max_write_zeroes_sectors = min(limits->max_write_zeroes_sectors, sectors);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+	limits->max_hw_wzeroes_unmap_sectors = min(limits->max_hw_wzeroes_unmap_sectors, sectors);
+#endif
+}
+
 #endif

@@ -592,6 +592,8 @@ static void remap_io_hints(struct dm_target *ti, struct queue_limits *limits)
 	limits->physical_block_size =
 		max(limits->physical_block_size, limits->logical_block_size);
 	limits->io_min = max(limits->io_min, limits->physical_block_size);
+	/* What fails is tried block by block, and what else the engine has to do waits for it. */
+	remap_limit_write_zeroes(limits, REMAP_BATCH_SECTORS);
 }
 
 static struct target_type remap_target = {

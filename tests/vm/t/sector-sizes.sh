@@ -119,5 +119,7 @@ attach 512
 echo "0 $size linear $room 0" | dmsetup create odd
 remap_create r "$main" /dev/mapper/odd
 is 'limits' "$(limits /dev/mapper/r)" '4096 4096 4096 0'
+# What fails is tried block by block while all else that fails waits: not for as long as a disk can zero at once.
+is 'the longest zeroing' "$(<"/sys/block/$(dmsetup info -c --noheadings -o blkdevname r)/queue/write_zeroes_max_bytes")" 1048576
 dmsetup remove r odd
 detach
